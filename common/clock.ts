@@ -1,0 +1,70 @@
+/** A moment: seconds since 1970 and nanoseconds within the second. The shape of the wire's Time. */
+export interface Timestamp {
+  sec: number;
+  nsec: number;
+}
+
+/** What a timer function returns; clear() may be called any number of times. */
+export interface Timer {
+  clear(): void;
+}
+
+/** Time, handed to everything that needs it, so that a test or the simulator can own it. */
+export interface Clock {
+  /** Milliseconds since 1970. May jump when the machine's clock is set: for people and file times only. */
+  now(): number;
+  /** Milliseconds since some start; never goes back. For timeouts, leases and liveness. */
+  monotonic(): number;
+  /** The wall clock as file times have it. Strictly increasing within one process, so that two edits never tie. */
+  timestamp(): Timestamp;
+  /** Calls fn once after ms milliseconds. Keeps the process alive until then: clear it when it is not needed. */
+  after(ms: number, fn: () => void): Timer;
+  /** Calls fn every ms milliseconds. Does not keep the process alive. */
+  every(ms: number, fn: () => void): Timer;
+}
+
+/** The machine's clock. */
+export class RealClock implements Clock {
+  #last = 0n;
+
+  now(): number {
+    return Date.now();
+  }
+
+  monotonic(): number {
+    return performance.now();
+  }
+
+  timestamp(): Timestamp {
+    // Date.now() has ms; the fraction of performance's clock adds µs. Set clocks are followed, ties are broken by 1 ns.
+    const us = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));
+    const wall = BigInt(Date.now()) * 1000n;
+    const drift = us - wall;
+    let ns = (drift > -2000n && drift < 2000n ? us : wall) * 1000n;
+    if (ns <= this.#last && this.#last - ns < 1_000_000n) ns = this.#last + 1n;
+    this.#last = ns;
+    return { sec: Number(ns / 1_000_000_000n), nsec: Number(ns % 1_000_000_000n) };
+  }
+
+  after(ms: number, fn: () => void): Timer {
+    const t = setTimeout(fn, ms);
+    return { clear: () => clearTimeout(t) };
+  }
+
+  every(ms: number, fn: () => void): Timer {
+    const t = setInterval(fn, ms);
+    t.unref();
+    return { clear: () => clearInterval(t) };
+  }
+}
+
+/** Milliseconds of a timestamp, with fraction. */
+export function toMs(t: Timestamp): number {
+  return t.sec * 1000 + t.nsec / 1e6;
+}
+
+/** The timestamp of milliseconds since 1970. */
+export function fromMs(ms: number): Timestamp {
+  const sec = Math.floor(ms / 1000);
+  return { sec, nsec: Math.round((ms - sec * 1000) * 1e6) };
+}

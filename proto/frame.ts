@@ -1,0 +1,59 @@
+import { MAX_MESSAGE } from "../common/limits.js";
+import { Envelope, type EnvelopeInit } from "./gen/types.js";
+
+/** Bytes in front of the envelope: its length, u16 little endian. */
+const PREFIX = 2;
+/** Longest envelope. Requests and replies that need more carry it in the body's place: see encodeFrame. */
+const MAX_ENVELOPE = 0xffff;
+/** In the prefix: the envelope fills the whole message (it is longer than a u16 can say) and there is no body. */
+const WHOLE = 0;
+
+/** A received WebSocket message, taken apart. `body` and `raw` share the memory of what was received. */
+export interface Frame {
+  readonly envelope: Envelope;
+  /** Raw bytes beside the message: block data. Empty when there are none. */
+  readonly body: Buffer;
+  /** The whole WebSocket message, for passing on unchanged. */
+  readonly raw: Buffer;
+}
+
+/** The bytes of one WebSocket message. Throws RangeError when it would be longer than MAX_MESSAGE. */
+export function encodeFrame(envelope: EnvelopeInit, body?: Uint8Array): Buffer {
+  const writer = Envelope.encode(envelope);
+  const length = writer.len;
+  const whole = length > MAX_ENVELOPE;
+  if (whole && body !== undefined && body.length > 0) throw new RangeError("a message this long cannot have a body");
+  const total = PREFIX + length + (body?.length ?? 0);
+  if (total > MAX_MESSAGE) throw new RangeError(`message of ${total} bytes is over the limit of ${MAX_MESSAGE}`);
+  const encoded = writer.finish();
+  const frame = Buffer.allocUnsafe(total);
+  frame.writeUInt16LE(whole ? WHOLE : length, 0);
+  frame.set(encoded, PREFIX);
+  if (body !== undefined) frame.set(body, PREFIX + length);
+  return frame;
+}
+
+/**
+ * Bytes of everything in front of the body, for a sender that has the body in place already: the caller puts this
+ * directly before the body in one buffer, so that no body byte is copied.
+ */
+export function encodeFrameHead(envelope: EnvelopeInit): Buffer {
+  const head = encodeFrame(envelope);
+  if (head.readUInt16LE(0) === WHOLE) throw new RangeError("envelope too long for a message with a body");
+  return head;
+}
+
+/** Takes a WebSocket message apart. Throws an Error that says what is wrong with it. */
+export function decodeFrame(raw: Buffer): Frame {
+  if (raw.length < PREFIX) throw new Error(`message of ${raw.length} bytes is shorter than its prefix`);
+  const said = raw.readUInt16LE(0);
+  const end = said === WHOLE ? raw.length : PREFIX + said;
+  if (end > raw.length) throw new Error(`envelope of ${said} bytes in a message of ${raw.length}`);
+  let envelope: Envelope;
+  try {
+    envelope = Envelope.decode(raw.subarray(PREFIX, end));
+  } catch (err) {
+    throw new Error("undecodable envelope", { cause: err });
+  }
+  return { envelope, body: raw.subarray(end), raw };
+}
