@@ -1,0 +1,129 @@
+// The file system as a library: what the mount, the command line and gateways use. Implemented in this room.
+
+import type { Timestamp } from "../common/clock.js";
+import type { Dentry, Inode, Policy, PolicyInit } from "../proto/gen/types.js";
+
+/** A name in a directory, as bytes: 1..255 of them, no '/' and no NUL. */
+export type Name = Uint8Array;
+
+/** What a new inode is to be. */
+export interface NewInode {
+  /** Type bits (S_IFMT) and permission bits, the umask applied. */
+  mode: number;
+  uid: number;
+  gid: number;
+  /** Of device nodes. */
+  rdev?: number;
+  /** Of symlinks. */
+  target?: Uint8Array;
+  /** Instead of what the directory hands down; zero fields inherit. */
+  policy?: PolicyInit;
+}
+
+/** Attributes to change; absent ones stay. */
+export interface AttributeChange {
+  /** Permission bits. */
+  mode?: number;
+  uid?: number;
+  gid?: number;
+  /** "now" is the namenode's clock. */
+  atime?: Timestamp | "now";
+  mtime?: Timestamp | "now";
+  policy?: PolicyInit;
+}
+
+/** One page of a directory. */
+export interface DirectoryPage {
+  entries: Dentry[];
+  more: boolean;
+}
+
+/** Space of the whole cluster, bytes. */
+export interface Capacity {
+  capacity: number;
+  used: number;
+  available: number;
+  inodes: number;
+  /** Copies of a byte under the default policy. */
+  replicas: number;
+}
+
+/**
+ * Names and attributes. Every call survives the loss of the namenode for as long as the client's patience (a setting): it
+ * is repeated, and done once. Errors are CairnErrors with the errno a local disk would give.
+ */
+export interface Metadata {
+  /** ENOENT, ENOTDIR, ENAMETOOLONG. */
+  lookup(dir: number, name: Name): Promise<Inode>;
+  /** Resolves an absolute path ("/a/b"), following symlinks (all but the last, unless followLast). ELOOP. */
+  resolve(path: string | Uint8Array, followLast?: boolean): Promise<Inode>;
+  /** ESTALE when it is gone. */
+  getInode(ino: number): Promise<Inode>;
+  readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage>;
+  /** EEXIST; with openExisting an existing regular file is returned instead. */
+  create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<{ inode: Inode; existed: boolean }>;
+  setAttributes(ino: number, change: AttributeChange): Promise<Inode>;
+  link(ino: number, dir: number, name: Name): Promise<Inode>;
+  unlink(dir: number, name: Name): Promise<void>;
+  rmdir(dir: number, name: Name): Promise<void>;
+  rename(
+    fromDir: number,
+    fromName: Name,
+    toDir: number,
+    toName: Name,
+    flags?: { noReplace?: boolean; exchange?: boolean },
+  ): Promise<{ moved: Inode; replaced?: Inode }>;
+  setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void>;
+  /** ENODATA when there is none. */
+  getXattr(ino: number, name: Name): Promise<Uint8Array>;
+  listXattrs(ino: number): Promise<Uint8Array[]>;
+  removeXattr(ino: number, name: Name): Promise<void>;
+  capacity(): Promise<Capacity>;
+  /** Resolves when every edit this client has the reply of is on the namenode's disk. */
+  sync(): Promise<void>;
+}
+
+/**
+ * The content of one open file, shared by all its handles in this client, so that they see each other's writes at once
+ * (POSIX within one mount). Others see what has been committed.
+ */
+export interface FileContent {
+  readonly ino: number;
+  /** Bytes, unflushed writes included. */
+  readonly size: number;
+  /** Time of the last unflushed write; undefined when everything is committed. */
+  readonly dirtyMtime: Timestamp | undefined;
+  /**
+   * Copies up to target.length bytes at offset into target; resolves to their number, less only at the end of the file. Holes
+   * are zeros. EIO when no replica can be read.
+   */
+  read(offset: number, target: Buffer): Promise<number>;
+  /**
+   * Takes a copy of the data (the caller may reuse it once this resolves) and sends it on in the background. Resolves when
+   * there is room, so that a writer is as fast as the cluster. A failure of earlier data is thrown by the next flush or fsync.
+   * EFBIG. offset undefined: at the end of the file.
+   */
+  write(offset: number | undefined, data: Buffer): Promise<void>;
+  /** Sets the size, committed when this resolves. Unflushed writes before it are committed first. */
+  truncate(size: number): Promise<Inode>;
+  /** Commits everything written so far. Throws, once, the first error since the last flush or fsync. */
+  flush(): Promise<void>;
+  /** As flush, and everything is on the disks of datanodes and namenode. */
+  fsync(): Promise<void>;
+  /** The inode's attributes with the effect of unflushed writes (size, mtime). */
+  attributes(committed: Inode): Inode;
+  /** Gives the content up: one call for each open(). The last one flushes, and throws what flush throws. */
+  close(): Promise<void>;
+}
+
+/** A client of one cluster. */
+export interface CairnClient {
+  readonly meta: Metadata;
+  /** The cluster's id and default policy. */
+  readonly cluster: string;
+  readonly policy: Policy;
+  /** The content of a regular file: the same object for the same inode, counted. Close-to-open: sees all commits so far. */
+  open(inode: Inode): FileContent;
+  /** Flushes every open file, ends the session, closes all connections. */
+  close(): Promise<void>;
+}
