@@ -106,7 +106,14 @@ function emitMessage(type, out) {
   );
 }
 
-const types = [HEADER, 'import type { Codec } from "../method.js";', 'import { cairn } from "./messages.js";', ""];
+// numbers.js comes first: the generated code reads its choice when it is loaded.
+const types = [
+  HEADER,
+  'import "../numbers.js";',
+  'import type { Codec } from "../method.js";',
+  'import { cairn } from "./messages.js";',
+  "",
+];
 for (const n of named) {
   if (n instanceof protobuf.Enum) emitEnum(n, types);
   if (n instanceof protobuf.Type) {
