@@ -1,0 +1,120 @@
+// Every key of the store, but for those of blocks/, whose keys begin with L, N, G and U. A key is a letter and
+// fixed-width big-endian numbers, so that the order of keys is the order of what they name.
+import type { Key, RangeOptions } from "../store/kv.js";
+import { prefixEnd } from "../store/kv.js";
+
+const { fromCharCode } = String;
+const TWO_32 = 2 ** 32;
+
+/** A 32-bit number as four bytes, big-endian. */
+export function u32(n: number): Key {
+  return fromCharCode(n >>> 24, (n >>> 16) & 0xff, (n >>> 8) & 0xff, n & 0xff);
+}
+
+/** A safe integer >= 0 as eight bytes, big-endian. */
+export function u64(n: number): Key {
+  const high = Math.floor(n / TWO_32);
+  return fromCharCode(
+    high >>> 24,
+    (high >>> 16) & 0xff,
+    (high >>> 8) & 0xff,
+    high & 0xff,
+    (n >>> 24) & 0xff,
+    (n >>> 16) & 0xff,
+    (n >>> 8) & 0xff,
+    n & 0xff,
+  );
+}
+
+function readU32(key: Key, at: number): number {
+  return (
+    ((key.charCodeAt(at) << 24) |
+      (key.charCodeAt(at + 1) << 16) |
+      (key.charCodeAt(at + 2) << 8) |
+      key.charCodeAt(at + 3)) >>>
+    0
+  );
+}
+
+/** The number that u64() wrote into a key at a position. */
+export function readU64(key: Key, at: number): number {
+  return readU32(key, at) * TWO_32 + readU32(key, at + 4);
+}
+
+/** The bytes of a name as a part of a key. */
+export function nameKey(name: Uint8Array): Key {
+  const { buffer, byteOffset, byteLength } = name;
+  return Buffer.from(buffer, byteOffset, byteLength).latin1Slice();
+}
+
+const prefix = (start: Key): RangeOptions => ({ gte: start, lt: prefixEnd(start) });
+
+/** The one ClusterRecord. */
+export const CLUSTER: Key = "A";
+
+/** ino → Inode */
+export const inodeKey = (ino: number): Key => `I${u64(ino)}`;
+
+/** (directory, name) → DentryRecord */
+export const dentryKey = (dir: number, name: Uint8Array): Key => `D${u64(dir)}${nameKey(name)}`;
+/** All names of a directory, in the order of their bytes. */
+export const dentriesOf = (dir: number): RangeOptions => prefix(`D${u64(dir)}`);
+/** The names of a directory that are greater than `after`; all when it is empty. */
+export function dentriesAfter(dir: number, after: Uint8Array): RangeOptions {
+  const all = dentriesOf(dir);
+  return after.length === 0 ? all : { gte: `${dentryKey(dir, after)}\0`, lt: all.lt };
+}
+/** The name in a dentry's key. */
+export const nameOfDentry = (key: Key): Buffer => Buffer.from(key.slice(9), "latin1");
+
+/** (file, offset) → ExtentRecord */
+export const extentKey = (ino: number, offset: number): Key => `E${u64(ino)}${u64(offset)}`;
+/** All extents of a file, by offset. */
+export const extentsOf = (ino: number): RangeOptions => prefix(`E${u64(ino)}`);
+/** The extents that start within [from, to). */
+export const extentsWithin = (ino: number, from: number, to: number): RangeOptions => ({
+  gte: extentKey(ino, from),
+  lt: extentKey(ino, to),
+});
+/** The file offset in an extent's key. */
+export const offsetOfExtent = (key: Key): number => readU64(key, 9);
+
+/** block id → BlockRecord */
+export const blockKey = (id: number): Key => `B${u64(id)}`;
+/** Blocks with from <= id < to. */
+export const blocksWithin = (from: number, to: number): RangeOptions => ({ gte: blockKey(from), lt: blockKey(to) });
+/** The block id in a block's key. */
+export const idOfBlock = (key: Key): number => readU64(key, 1);
+
+/** (inode, attribute name) → the attribute's value */
+export const xattrKey = (ino: number, name: Uint8Array): Key => `X${u64(ino)}${nameKey(name)}`;
+/** All extended attributes of an inode, by name. */
+export const xattrsOf = (ino: number): RangeOptions => prefix(`X${u64(ino)}`);
+/** The attribute's name in an extended attribute's key. */
+export const nameOfXattr = (key: Key): Buffer => Buffer.from(key.slice(9), "latin1");
+
+/** (session, sequence of the call) → CallRecord */
+export const callKey = (session: number, sequence: number): Key => `C${u64(session)}${u64(sequence)}`;
+/** The records of a session's calls below a sequence. */
+export const callsBelow = (session: number, sequence: number): RangeOptions => ({
+  gte: `C${u64(session)}`,
+  lt: callKey(session, sequence),
+});
+/** The records of all calls of a session. */
+export const callsOf = (session: number): RangeOptions => prefix(`C${u64(session)}`);
+/** The records of all calls of sessions with a number of at least `session`. */
+export const callsFrom = (session: number): RangeOptions => ({ gte: `C${u64(session)}`, lt: "D" });
+/** The session in a call record's key. */
+export const sessionOfCall = (key: Key): number => readU64(key, 1);
+
+/** The reclaim list: (index of the edit that took the last name, ino) → nothing. Oldest first. */
+export const reclaimKey = (index: number, ino: number): Key => `R${u64(index)}${u64(ino)}`;
+/** The whole reclaim list. */
+export const RECLAIM: RangeOptions = prefix("R");
+/** The inode in a key of the reclaim list. */
+export const inoOfReclaim = (key: Key): number => readU64(key, 9);
+
+/** datanode id → RegisterDatanodeEdit, the last one of that datanode */
+export const datanodeKey = (id: number): Key => `M${u32(id)}`;
+/** All datanodes ever registered, by id. */
+export const DATANODES: RangeOptions = prefix("M");
