@@ -17,6 +17,7 @@ const SVG = "image/svg+xml";
 const FILES: Readonly<Record<string, readonly [file: string, type: string]>> = {
   "/": ["index.html", HTML],
   "/style.css": ["style.css", CSS],
+  "/lists.css": ["lists.css", CSS],
   "/app.js": ["app.js", JS],
   "/datanodes.js": ["datanodes.js", JS],
   "/format.js": ["format.js", JS],

@@ -103,10 +103,10 @@ function makeRow() {
   address.scope = "row";
   const name = span(address, "name");
   const trouble = span(address, "trouble");
-  const rack = cell("td", "rack", "Rack");
+  const rack = cell("td", "rack");
   const heartbeat = cell("td", "num", "Heartbeat");
   const blocks = cell("td", "num", "Blocks");
-  const space = cell("td", "wide", "Space");
+  const space = cell("td", "wide");
   const bar = span(space, "bar");
   const [used, other] = [document.createElement("i"), document.createElement("i")];
   used.className = "used";
