@@ -44,7 +44,7 @@ export function readU64(key: Key, at: number): number {
 /** The bytes of a name as a part of a key. */
 export function nameKey(name: Uint8Array): Key {
   const { buffer, byteOffset, byteLength } = name;
-  return Buffer.from(buffer, byteOffset, byteLength).latin1Slice();
+  return Buffer.from(buffer, byteOffset, byteLength).toString("latin1");
 }
 
 const prefix = (start: Key): RangeOptions => ({ gte: start, lt: prefixEnd(start) });

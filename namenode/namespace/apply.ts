@@ -1,0 +1,42 @@
+import { InvariantError } from "../../common/errors.js";
+import type { Edit } from "../../proto/gen/types.js";
+import type { Effects } from "../contract.js";
+import type { KeyValue } from "../store/kv.js";
+import { removeXattr, setAttributes, setXattr } from "./edits/attributes.js";
+import { forgetCalls, recordCall } from "./edits/calls.js";
+import { Change } from "./edits/change.js";
+import { format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
+import { commit } from "./edits/content.js";
+import { create, link, rename, unlink } from "./edits/names.js";
+import { reclaim } from "./edits/reclaim.js";
+
+/**
+ * Applies an edit to the store: the one function that changes it. Deterministic: reads no clock, draws no random number,
+ * does no I/O but the store, so that the same edits in the same order give the same store. The edit has been validated
+ * (live) or was once (replayed); one that does not fit the store breaks an invariant.
+ */
+export function apply(edit: Edit, kv: KeyValue): Effects {
+  const change = new Change(edit, kv);
+  applyOperation(change, edit);
+  change.settle();
+  if (edit.call !== null) recordCall(change, edit.call);
+  return change.effects;
+}
+
+function applyOperation(change: Change, edit: Edit): void {
+  if (edit.create !== null) return create(change, edit.create);
+  if (edit.commit !== null) return commit(change, edit.commit);
+  if (edit.setAttributes !== null) return setAttributes(change, edit.setAttributes);
+  if (edit.unlink !== null) return unlink(change, edit.unlink);
+  if (edit.rename !== null) return rename(change, edit.rename);
+  if (edit.link !== null) return link(change, edit.link);
+  if (edit.reclaim !== null) return reclaim(change, edit.reclaim);
+  if (edit.setXattr !== null) return setXattr(change, edit.setXattr);
+  if (edit.removeXattr !== null) return removeXattr(change, edit.removeXattr);
+  if (edit.reserveBlockIds !== null) return reserveBlockIds(change, edit.reserveBlockIds.next);
+  if (edit.reserveGenerations !== null) return reserveGenerations(change, edit.reserveGenerations.next);
+  if (edit.forgetSession !== null) return forgetCalls(change, edit.forgetSession.session);
+  if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
+  if (edit.format !== null) return format(change, edit.format);
+  throw new InvariantError(`edit ${change.index} does something this version knows`);
+}

@@ -1,0 +1,26 @@
+import { type CallId, CallRecord } from "../../../proto/gen/types.js";
+import { callKey, callsBelow, callsOf } from "../keys.js";
+import type { Change } from "./change.js";
+
+/** Every how many calls of a session the records it needs no more are looked for: a range scan is dearer than a record. */
+const PRUNE_EVERY = 64;
+/** Records removed by one call at most. More than PRUNE_EVERY, so that a backlog shrinks. */
+const PRUNE_AT_MOST = 1024;
+
+/** Keeps what a call did, for its retry, and removes records that the client needs no more. */
+export function recordCall(change: Change, call: CallId): void {
+  const { inode, replaced } = change.effects;
+  const record = CallRecord.encode({ ino: inode?.ino, index: change.index, replaced: replaced?.ino }).finish();
+  change.kv.put(callKey(call.session, call.sequence), record);
+  if (call.sequence % PRUNE_EVERY !== 0) return;
+  let left = PRUNE_AT_MOST;
+  for (const [key] of change.kv.range(callsBelow(call.session, Math.min(call.doneBelow, call.sequence)))) {
+    if (left-- === 0) return;
+    change.kv.delete(key);
+  }
+}
+
+/** Removes all records of a session's calls. */
+export function forgetCalls(change: Change, session: number): void {
+  for (const [key] of change.kv.range(callsOf(session))) change.kv.delete(key);
+}

@@ -1,0 +1,66 @@
+import { invariant } from "../../../common/errors.js";
+import { ClusterRecord, type Edit, type Inode, type Time } from "../../../proto/gen/types.js";
+import type { Effects } from "../../contract.js";
+import type { KeyValue } from "../../store/kv.js";
+import { CLUSTER } from "../keys.js";
+import { readCluster, readInode, writeInode } from "../records.js";
+import { BlockTally } from "./tally.js";
+
+/** One edit being applied: the store, what the edit has decided, and what comes of it. */
+export class Change {
+  readonly kv: KeyValue;
+  readonly index: number;
+  readonly time: Time;
+  readonly effects: Effects = {};
+  /** The liveness of the blocks that the edit touches. */
+  readonly tally: BlockTally;
+  #cluster: ClusterRecord | undefined;
+
+  constructor(edit: Edit, kv: KeyValue) {
+    this.kv = kv;
+    this.index = edit.index;
+    this.time = edit.time;
+    this.tally = new BlockTally(kv);
+  }
+
+  /** The cluster's counters, to be changed in place: settle() stores them. */
+  get cluster(): ClusterRecord {
+    this.#cluster ??= readCluster(this.kv);
+    return this.#cluster;
+  }
+
+  /** An inode that the edit's validation has seen. */
+  inode(ino: number): Inode {
+    const inode = readInode(this.kv, ino);
+    invariant(inode !== undefined, `inode ${ino} of edit ${this.index} exists`);
+    return inode;
+  }
+
+  /** Stores an inode as changed by this edit: its status change time and version are the edit's. */
+  touch(inode: Inode): void {
+    inode.ctime = this.time;
+    inode.version = this.index;
+    writeInode(this.kv, inode);
+  }
+
+  /** As touch, for a change of content (a directory's names, a file's bytes): the modification time is the edit's, too. */
+  modify(inode: Inode): void {
+    inode.mtime = this.time;
+    this.touch(inode);
+  }
+
+  /** Stores what was counted on the way, and notes it in the effects. */
+  settle(): void {
+    const { committed, freed } = this.tally.settle();
+    if (committed.length > 0) this.effects.committed = committed;
+    if (freed.length > 0) this.effects.freed = freed;
+    const born = committed.length;
+    const died = freed.length - this.tally.stillborn;
+    if (born !== died) this.cluster.blocks += born - died;
+    if (this.#cluster !== undefined) {
+      const { files, directories, blocks } = this.#cluster;
+      invariant(files >= 0 && directories >= 0 && blocks >= 0, "the cluster's counts are never negative");
+      this.kv.put(CLUSTER, ClusterRecord.encode(this.#cluster).finish());
+    }
+  }
+}

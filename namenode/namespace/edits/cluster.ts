@@ -1,0 +1,44 @@
+import { invariant } from "../../../common/errors.js";
+import { ROOT_INO } from "../../../common/limits.js";
+import { ClusterRecord, type FormatEdit, RegisterDatanodeEdit } from "../../../proto/gen/types.js";
+import { CLUSTER, datanodeKey } from "../keys.js";
+import type { Change } from "./change.js";
+
+/** The generation stamp of a block whose pipeline was never rebuilt; stamps of rebuilt ones are greater. */
+export const FIRST_GENERATION = 1;
+
+/** Makes an empty store a cluster with a root directory. */
+export function format(change: Change, { cluster, root }: FormatEdit): void {
+  invariant(change.kv.get(CLUSTER) === undefined, "a store is formatted once");
+  invariant(root.ino === ROOT_INO, "the root directory has its number");
+  const record = ClusterRecord.encode({
+    cluster,
+    nextIno: ROOT_INO + 1,
+    nextBlock: 1,
+    nextGeneration: FIRST_GENERATION + 1,
+    nextDatanode: 1,
+    directories: 1,
+    created: change.time,
+  });
+  change.kv.put(CLUSTER, record.finish());
+  change.touch(root);
+  change.effects.inode = root;
+}
+
+/** Block ids below `next` may have been given out. */
+export function reserveBlockIds(change: Change, next: number): void {
+  invariant(next >= change.cluster.nextBlock, "block ids only rise");
+  change.cluster.nextBlock = next;
+}
+
+/** Generation stamps below `next` may have been given out. */
+export function reserveGenerations(change: Change, next: number): void {
+  invariant(next >= change.cluster.nextGeneration, "generation stamps only rise");
+  change.cluster.nextGeneration = next;
+}
+
+/** A datanode that is new, or whose address or rack has changed. */
+export function registerDatanode(change: Change, edit: RegisterDatanodeEdit): void {
+  change.kv.put(datanodeKey(edit.id), RegisterDatanodeEdit.encode(edit).finish());
+  if (edit.id >= change.cluster.nextDatanode) change.cluster.nextDatanode = edit.id + 1;
+}

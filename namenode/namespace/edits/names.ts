@@ -1,0 +1,108 @@
+import { invariant } from "../../../common/errors.js";
+import type { CreateEdit, Inode, LinkEdit, RenameEdit, UnlinkEdit } from "../../../proto/gen/types.js";
+import { dentryKey, reclaimKey } from "../keys.js";
+import { readDentry, writeDentry } from "../records.js";
+import { isDirectory } from "../types.js";
+import type { Change } from "./change.js";
+
+const NOTHING = new Uint8Array(0);
+
+/** A new inode under a new name. */
+export function create(change: Change, { dir, name, inode }: CreateEdit): void {
+  const { cluster } = change;
+  invariant(inode.ino >= cluster.nextIno, `inode number ${inode.ino} is new`);
+  cluster.nextIno = inode.ino + 1;
+  if (isDirectory(inode)) cluster.directories += 1;
+  else cluster.files += 1;
+  const parent = change.inode(dir);
+  addName(change, parent, name, inode);
+  change.touch(inode);
+  change.modify(parent);
+  change.effects.inode = inode;
+}
+
+/** A further name for a file. */
+export function link(change: Change, { ino, dir, name }: LinkEdit): void {
+  const inode = change.inode(ino);
+  inode.nlink += 1;
+  change.touch(inode);
+  const parent = change.inode(dir);
+  addName(change, parent, name, inode);
+  change.modify(parent);
+  change.effects.inode = inode;
+}
+
+/** Removes a name; with the last one the inode goes to the reclaim list. */
+export function unlink(change: Change, { dir, name }: UnlinkEdit): void {
+  const parent = change.inode(dir);
+  const inode = held(change, dir, name);
+  removeName(change, parent, name, inode);
+  change.modify(parent);
+  loseName(change, inode);
+  change.effects.inode = inode;
+}
+
+/** Moves a name, over what the target name holds or in exchange for it. */
+export function rename(change: Change, edit: RenameEdit): void {
+  const { fromDir, fromName, toDir, toName, exchange } = edit;
+  const from = change.inode(fromDir);
+  const to = toDir === fromDir ? from : change.inode(toDir);
+  const moved = held(change, fromDir, fromName);
+  const target = readDentry(change.kv, toDir, toName);
+  const replaced = target && change.inode(target.ino);
+  invariant(moved.ino !== replaced?.ino, "a rename between two names of one inode makes no edit");
+
+  removeName(change, from, fromName, moved);
+  if (replaced !== undefined) removeName(change, to, toName, replaced);
+  addName(change, to, toName, moved);
+  if (exchange) {
+    invariant(replaced !== undefined, "an exchange has both names");
+    addName(change, from, fromName, replaced);
+    change.touch(replaced);
+  } else if (replaced !== undefined) loseName(change, replaced);
+  change.touch(moved);
+  change.modify(from);
+  if (to !== from) change.modify(to);
+  change.effects.inode = moved;
+  if (replaced !== undefined) change.effects.replaced = replaced;
+}
+
+/** The inode under a name. */
+function held(change: Change, dir: number, name: Uint8Array): Inode {
+  const dentry = readDentry(change.kv, dir, name);
+  invariant(dentry !== undefined, `the name of edit ${change.index} exists in directory ${dir}`);
+  return change.inode(dentry.ino);
+}
+
+/** Enters a name. The caller stores both inodes. */
+function addName(change: Change, dir: Inode, name: Uint8Array, inode: Inode): void {
+  writeDentry(change.kv, dir.ino, name, inode);
+  dir.size += 1;
+  if (!isDirectory(inode)) return;
+  dir.nlink += 1;
+  inode.parent = dir.ino;
+}
+
+/** Takes a name out. The caller stores both inodes. */
+function removeName(change: Change, dir: Inode, name: Uint8Array, inode: Inode): void {
+  change.kv.delete(dentryKey(dir.ino, name));
+  dir.size -= 1;
+  if (isDirectory(inode)) dir.nlink -= 1;
+  invariant(dir.size >= 0 && dir.nlink >= 2, `directory ${dir.ino} has sound counts`);
+}
+
+/** An inode has lost a name; the last one's loss puts it on the reclaim list. A directory has only one. */
+function loseName(change: Change, inode: Inode): void {
+  if (isDirectory(inode)) {
+    invariant(inode.size === 0 && inode.nlink === 2, `directory ${inode.ino} is empty when it goes`);
+    inode.nlink = 0;
+    change.cluster.directories -= 1;
+  } else {
+    inode.nlink -= 1;
+    if (inode.nlink === 0) change.cluster.files -= 1;
+  }
+  change.touch(inode);
+  if (inode.nlink > 0) return;
+  change.kv.put(reclaimKey(change.index, inode.ino), NOTHING);
+  change.effects.reclaimable = true;
+}

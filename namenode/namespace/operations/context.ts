@@ -1,0 +1,60 @@
+import type { Clock } from "../../../common/clock.js";
+import { CairnError, invariant } from "../../../common/errors.js";
+import type { CallId, Inode, Policy } from "../../../proto/gen/types.js";
+import type { Editor } from "../../contract.js";
+import type { KeyValue } from "../../store/kv.js";
+import { id, quote } from "../checks.js";
+import { readInode } from "../records.js";
+import { isDirectory } from "../types.js";
+
+/** What every operation works on. */
+export interface Context {
+  readonly kv: KeyValue;
+  readonly editor: Editor;
+  readonly clock: Clock;
+  /** What a policy leaves open. */
+  readonly defaults: Policy;
+}
+
+/** What a mutation answers, and the index of the edit that did it; 0 when there was nothing to do. */
+export interface Outcome<R> {
+  readonly reply: R;
+  readonly index: number;
+}
+
+/** The fields of a CallId, for the edit: what was received shares memory with the message. */
+export const callOf = ({ session, sequence, doneBelow }: CallId): CallId => ({ session, sequence, doneBelow });
+
+/** An inode a client knows of. ESTALE when it is gone. */
+export function known(kv: KeyValue, ino: number): Inode {
+  id(ino, "inode");
+  const inode = readInode(kv, ino);
+  if (inode === undefined) throw new CairnError("ESTALE", `inode ${ino} is gone`);
+  return inode;
+}
+
+/** A directory a client knows of. ESTALE, ENOTDIR. */
+export function knownDirectory(kv: KeyValue, ino: number): Inode {
+  const inode = known(kv, ino);
+  if (!isDirectory(inode)) throw new CairnError("ENOTDIR", `inode ${ino} is no directory`);
+  return inode;
+}
+
+/** A directory that names can be entered in: ENOENT when it has been removed itself. */
+export function livingDirectory(kv: KeyValue, ino: number): Inode {
+  const inode = knownDirectory(kv, ino);
+  if (inode.nlink === 0) throw new CairnError("ENOENT", `directory ${ino} was removed`);
+  return inode;
+}
+
+/** The inode that a dentry names. */
+export function named(kv: KeyValue, dentry: { ino: number }): Inode {
+  const inode = readInode(kv, dentry.ino);
+  invariant(inode !== undefined, `inode ${dentry.ino} has a name and a record`);
+  return inode;
+}
+
+/** The error of an operation on a name. */
+export function nameError(code: string, doing: string, dir: number, name: Uint8Array, why: string): CairnError {
+  return new CairnError(code, `cannot ${doing} ${quote(name)} in directory ${dir}: ${why}`);
+}
