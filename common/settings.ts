@@ -32,7 +32,8 @@ export function envOf(daemon: string, key: string): string {
 
 /**
  * The settings of a daemon, each from its flag, else its environment variable, else the file, else its default.
- * EINVAL names the setting, where it came from and what is wrong with it, also for a name in the file that is no setting.
+ * EINVAL names the setting, where it came from and what is wrong with it, also for a name in the file, or a variable with the
+ * daemon's prefix, that is no setting.
  */
 export function loadSettings<T extends SettingsTable>(
   daemon: string,
@@ -46,8 +47,15 @@ export function loadSettings<T extends SettingsTable>(
 ): SettingsOf<T> {
   const { flags = {}, env = {}, file = {} } = sources;
   for (const key of Object.keys(file)) {
-    if (!(key in table))
+    if (!Object.hasOwn(table, key)) {
       throw new CairnError("EINVAL", `unknown setting "${key}" for ${daemon} in ${sources.filePath}`);
+    }
+  }
+  const known = new Set(Object.keys(table).map((key) => envOf(daemon, key)));
+  for (const variable of Object.keys(env)) {
+    if (variable.startsWith(envOf(daemon, "")) && !known.has(variable)) {
+      throw new CairnError("EINVAL", `unknown setting for ${daemon}: environment variable ${variable}`);
+    }
   }
   const out: Record<string, unknown> = {};
   for (const [key, { schema, default: fallback }] of Object.entries(table)) {
@@ -72,7 +80,14 @@ export function loadSettings<T extends SettingsTable>(
 
 /** A whole number in a range, also from a string. */
 export function integer(min: number, max: number) {
-  return z.coerce.number().int().min(min).max(max);
+  return z
+    .union([z.number(), z.string()])
+    .transform((v, ctx) => {
+      const n = typeof v === "number" || /^-?\d+$/.test(v.trim()) ? Number(v) : Number.NaN;
+      if (Number.isNaN(n)) ctx.addIssue({ code: "custom", message: "not a whole number" });
+      return n;
+    })
+    .pipe(z.number().int().min(min).max(max));
 }
 
 const UNITS: Record<string, number> = { "": 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30, t: 2 ** 40, p: 2 ** 50 };
@@ -91,4 +106,6 @@ export function bytes(min: number, max: number = Number.MAX_SAFE_INTEGER) {
 }
 
 /** true/false, also as a string. */
-export const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((v) => v === "true")]);
+export const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((v) => v === "true")], {
+  error: "neither true nor false",
+});

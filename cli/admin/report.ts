@@ -1,0 +1,84 @@
+import { Admin } from "../../proto/gen/services.js";
+import type { DatanodeStatus, StatusReply } from "../../proto/gen/types.js";
+import type { Link } from "../../proto/link.js";
+import { human } from "../fs/format.js";
+import { print } from "../output.js";
+import { table } from "../table.js";
+
+/** `cairn admin report`: capacity, health and every datanode of the cluster. */
+export async function report(link: Link, json: boolean): Promise<void> {
+  const status = await link.call(Admin.status, {});
+  await print(json ? `${JSON.stringify(forPrograms(status), null, 2)}\n` : forPeople(status));
+}
+
+/** The report as JSON has it. Sizes are bytes, times ISO 8601. */
+function forPrograms(status: StatusReply): object {
+  return {
+    cluster: status.cluster,
+    version: status.version,
+    started: new Date(status.startedMs).toISOString(),
+    capacity: status.capacity,
+    used: status.used,
+    free: status.free,
+    files: status.files,
+    directories: status.directories,
+    blocks: status.blocks,
+    underReplicated: status.underReplicated,
+    missing: status.missing,
+    corrupt: status.corrupt,
+    pendingReplications: status.pendingReplications,
+    pendingDeletions: status.pendingDeletions,
+    datanodes: status.datanodes.map((d) => ({
+      id: d.address.id,
+      address: addressOf(d),
+      rack: d.address.rack,
+      state: d.state,
+      capacity: d.capacity,
+      used: d.used,
+      free: d.free,
+      blocks: d.blocks,
+      lastHeartbeat: d.lastHeartbeatMs === 0 ? null : new Date(d.lastHeartbeatMs).toISOString(),
+      volumes: d.volumes.map(({ path, capacity, used, free, failed, error }) => ({
+        path,
+        capacity,
+        used,
+        free,
+        failed,
+        ...(failed && { error }),
+      })),
+    })),
+  };
+}
+
+function forPeople(status: StatusReply): string {
+  const now = Date.now();
+  const rows = status.datanodes.map((d) => [
+    String(d.address.id),
+    addressOf(d),
+    d.address.rack,
+    d.state,
+    human(d.capacity),
+    human(d.used),
+    human(d.free),
+    String(d.blocks),
+    d.lastHeartbeatMs === 0 ? "never" : `${((now - d.lastHeartbeatMs) / 1000).toFixed(1)} s ago`,
+  ]);
+  const failed = status.datanodes.flatMap((d) =>
+    d.volumes.filter((v) => v.failed).map((v) => `Failed volume of datanode ${d.address.id}: ${v.path}: ${v.error}\n`),
+  );
+  const live = status.datanodes.filter((d) => d.state === "live").length;
+  return [
+    `Cluster ${status.cluster}, version ${status.version}, namenode up since ${new Date(status.startedMs).toISOString()}\n`,
+    `Capacity ${human(status.capacity)}, used ${human(status.used)}, free ${human(status.free)}\n`,
+    `${status.files} files, ${status.directories} folders, ${status.blocks} blocks: `,
+    `${status.missing} missing, ${status.underReplicated} under-replicated, ${status.corrupt} corrupt replicas; `,
+    `${status.pendingReplications} replications and ${status.pendingDeletions} deletions to do\n`,
+    `${live} of ${status.datanodes.length} datanodes live\n\n`,
+    `${table(["id", "address", "rack", "state", "capacity", "used", "free", "blocks", "last heartbeat"], rows, [0, 4, 5, 6, 7])}\n`,
+    ...failed,
+  ].join("");
+}
+
+function addressOf({ address: { host, port } }: DatanodeStatus): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}

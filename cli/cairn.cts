@@ -1,0 +1,10 @@
+#!/usr/bin/env node
+// The `cairn` command. CommonJS, because libuv reads the size of its thread pool when the pool is first used, and loading a
+// module of the ESM kind uses it: this file is the last moment at which it can still be set.
+
+/** Threads for file work in a daemon: a few disks, each with a few requests under way. */
+const DAEMON_THREADS = "16";
+const DAEMONS = ["namenode", "datanode", "mount"];
+
+if (DAEMONS.includes(process.argv[2] ?? "")) process.env["UV_THREADPOOL_SIZE"] ??= DAEMON_THREADS;
+void import("./main.js").then(({ main }) => main(process.argv));

@@ -1,0 +1,108 @@
+import { type Command, Option } from "commander";
+import { MAX_BLOCK_SIZE, MAX_REPLICAS, MIN_BLOCK_SIZE } from "../../common/limits.js";
+import { byteSize, wholeNumber } from "../options.js";
+import { defineWhere, type WhereOptions } from "../where.js";
+import type { PolicyOptions } from "./facts.js";
+import type { GetOptions } from "./get.js";
+import type { LsOptions } from "./ls.js";
+import type { PutOptions } from "./put.js";
+
+/** `cairn fs`: files and folders of a cluster, without a mount. Paths are those below the mountpoint. */
+export function define(command: Command): void {
+  // -h is for human-readable sizes here, as in ls and df.
+  const add = (usage: string, description: string) =>
+    defineWhere(command.command(usage).description(description).helpOption("--help", "show this help"));
+  defineReading(add);
+  defineChanging(add);
+}
+
+type Add = (usage: string, description: string) => Command;
+
+function defineReading(add: Add): void {
+  add("ls [path...]", "list folders")
+    .option("-l, --long", "with type, permissions, links, owner, size and time")
+    .option("-R, --recursive", "with everything below")
+    .option("-h, --human", "sizes as 1.5K, 64M")
+    .action(async (paths: string[], options: LsOptions & WhereOptions) => {
+      const { ls } = await import("./ls.js");
+      await use(options, (client) => ls(client, paths.length === 0 ? ["/"] : paths, options));
+    });
+  add("cat <path...>", "write files to standard output").action(async (paths: string[], options: WhereOptions) => {
+    const { cat } = await import("./cat.js");
+    await use(options, (client) => cat(client, paths));
+  });
+  add("get <remote...>", "copy files here: get REMOTE… LOCAL")
+    .option("-r, --recursive", "folders too")
+    .option("-f, --force", "replace what is there")
+    .option("-p, --preserve", "keep mode and times")
+    .action(async (paths: string[], options: GetOptions & WhereOptions) => {
+      const [{ get }, { withProgress }] = await Promise.all([import("./get.js"), import("./client.js")]);
+      const local = paths.length > 1 ? (paths.pop() ?? ".") : ".";
+      await withProgress(options, "get", (client, progress) => get(client, paths, local, options, progress));
+    });
+  add("stat <path...>", "show everything known of files or folders").action(
+    async (paths: string[], options: WhereOptions) => {
+      const { stat } = await import("./facts.js");
+      await use(options, (client) => stat(client, paths));
+    },
+  );
+  add("df", "show the space of the cluster")
+    .option("-h, --human", "sizes as 1.5K, 64M")
+    .action(async (options: WhereOptions & { human?: boolean }) => {
+      const { df } = await import("./facts.js");
+      await use(options, (client) => df(client, options));
+    });
+}
+
+function defineChanging(add: Add): void {
+  add("put <local...>", "copy files into the cluster: put LOCAL… REMOTE (LOCAL -: standard input)")
+    .option("-r, --recursive", "folders too")
+    .option("-f, --force", "replace what is there")
+    .option("-p, --preserve", "keep mode, owner and times")
+    .action(async (paths: string[], options: PutOptions & WhereOptions) => {
+      const [{ put }, { withProgress }] = await Promise.all([import("./put.js"), import("./client.js")]);
+      const remote = paths.length > 1 ? (paths.pop() ?? "/") : "/";
+      await withProgress(options, "put", (client, progress) => put(client, paths, remote, options, progress));
+    });
+  add("mkdir <path...>", "make folders")
+    .option("-p, --parents", "with those above; existing ones are no error")
+    .action(async (paths: string[], options: WhereOptions & { parents?: boolean }) => {
+      const { mkdir } = await import("./names.js");
+      await use(options, (client) => mkdir(client, paths, options.parents === true));
+    });
+  add("rm <path...>", "remove files")
+    .option("-r, --recursive", "folders too, with all in them")
+    .option("-f, --force", "what is missing is no error")
+    .action(async (paths: string[], options: WhereOptions & { recursive?: boolean; force?: boolean }) => {
+      const [{ rm }, { withProgress }] = await Promise.all([import("./names.js"), import("./client.js")]);
+      await withProgress(options, "rm", (client, progress) => rm(client, paths, options, progress));
+    });
+  add("mv <source> <target...>", "rename, or move into a folder: mv SOURCE… TARGET").action(
+    async (source: string, rest: string[], options: WhereOptions) => {
+      const { mv } = await import("./names.js");
+      const target = rest.pop() ?? source;
+      await use(options, (client) => mv(client, [source, ...rest], target));
+    },
+  );
+  add("policy <path>", "show or set how bytes are kept: of a file, or of what will be made in a folder")
+    .option("--replicas <n>", "wanted copies of every block", wholeNumber(1, MAX_REPLICAS))
+    .option("--block-size <size>", "of new blocks: 64m", byteSize(MIN_BLOCK_SIZE, MAX_BLOCK_SIZE))
+    .addOption(new Option("--compression <kind>", "of new blocks").choices(["raw", "lz4"]))
+    .action(async (path: string, options: PolicyOptions & WhereOptions) => {
+      const { policy } = await import("./facts.js");
+      const { replicas, blockSize, compression } = options;
+      const wanted = {
+        ...(replicas !== undefined && { replicas }),
+        ...(blockSize !== undefined && { blockSize }),
+        ...(compression !== undefined && { compression }),
+      };
+      await use(options, (client) => policy(client, path, wanted));
+    });
+}
+
+type Job = Parameters<typeof import("./client.js").withClient>[1];
+
+async function use(options: WhereOptions, job: Job): Promise<void> {
+  const { withClient } = await import("./client.js");
+  await withClient(options, job);
+}

@@ -1,0 +1,21 @@
+import { InvalidArgumentError } from "commander";
+import { bytes } from "../common/settings.js";
+
+/** A parser for a flag that takes a whole number in a range. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const n = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(n >= min && n <= max)) throw new InvalidArgumentError(`Not a whole number from ${min} to ${max}.`);
+    return n;
+  };
+}
+
+/** A parser for a flag that takes a number of bytes in a range: 1048576, 64m. */
+export function byteSize(min: number, max: number): (text: string) => number {
+  const schema = bytes(min, max);
+  return (text) => {
+    const result = schema.safeParse(text);
+    if (result.success) return result.data;
+    throw new InvalidArgumentError(`${result.error.issues.map((issue) => issue.message).join("; ")}.`);
+  };
+}
