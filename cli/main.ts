@@ -36,7 +36,8 @@ export async function main(argv: readonly string[]): Promise<void> {
     .description("CairnFS: a distributed file system, shown as one folder.")
     .version(version(), "-V, --version");
   for (const [name, { summary }] of Object.entries(COMMANDS)) program.command(name).description(summary);
-  const chosen = program.commands.find((c) => c.name() === argv[2]);
+  const wanted = argv[2] === "help" ? argv[3] : argv[2];
+  const chosen = program.commands.find((c) => c.name() === wanted);
   try {
     if (chosen !== undefined) (await COMMANDS[chosen.name()]?.load())?.define(chosen);
     everyCommand(program, (command) => {

@@ -1,3 +1,4 @@
+import { wrap } from "../../common/errors.js";
 import { silentLogger } from "../../common/log.js";
 import { LinkAuth } from "../../proto/auth.js";
 import { connect } from "../../proto/connect.js";
@@ -15,6 +16,8 @@ export async function withNamenode<T>(
     dispatcher: new Dispatcher(),
     auth: new LinkAuth(secret),
     log: silentLogger,
+  }).catch((err: unknown) => {
+    throw wrap(err, "cannot reach the namenode (does it run?)");
   });
   try {
     return await fn(link);

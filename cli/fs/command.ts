@@ -31,7 +31,8 @@ function defineReading(add: Add): void {
     const { cat } = await import("./cat.js");
     await use(options, (client) => cat(client, paths));
   });
-  add("get <remote...>", "copy files here: get REMOTE… LOCAL")
+  add("get <remote...>", "copy files out of the cluster")
+    .usage("[options] <remote...> <local>")
     .option("-r, --recursive", "folders too")
     .option("-f, --force", "replace what is there")
     .option("-p, --preserve", "keep mode and times")
@@ -55,7 +56,8 @@ function defineReading(add: Add): void {
 }
 
 function defineChanging(add: Add): void {
-  add("put <local...>", "copy files into the cluster: put LOCAL… REMOTE (LOCAL -: standard input)")
+  add("put <local...>", "copy files into the cluster (local -: standard input)")
+    .usage("[options] <local...> <remote>")
     .option("-r, --recursive", "folders too")
     .option("-f, --force", "replace what is there")
     .option("-p, --preserve", "keep mode, owner and times")
@@ -77,13 +79,13 @@ function defineChanging(add: Add): void {
       const [{ rm }, { withProgress }] = await Promise.all([import("./names.js"), import("./client.js")]);
       await withProgress(options, "rm", (client, progress) => rm(client, paths, options, progress));
     });
-  add("mv <source> <target...>", "rename, or move into a folder: mv SOURCE… TARGET").action(
-    async (source: string, rest: string[], options: WhereOptions) => {
+  add("mv <source> <target...>", "rename, or move into a folder")
+    .usage("[options] <source...> <target>")
+    .action(async (source: string, rest: string[], options: WhereOptions) => {
       const { mv } = await import("./names.js");
       const target = rest.pop() ?? source;
       await use(options, (client) => mv(client, [source, ...rest], target));
-    },
-  );
+    });
   add("policy <path>", "show or set how bytes are kept: of a file, or of what will be made in a folder")
     .option("--replicas <n>", "wanted copies of every block", wholeNumber(1, MAX_REPLICAS))
     .option("--block-size <size>", "of new blocks: 64m", byteSize(MIN_BLOCK_SIZE, MAX_BLOCK_SIZE))
