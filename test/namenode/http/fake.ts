@@ -6,7 +6,9 @@ import { createHttp, type HttpOptions } from "../../../namenode/http/http.js";
 import type { DatanodeStatusInit, StatusReplyInit } from "../../../proto/gen/types.js";
 
 /** A status that a test may change: every field is there. */
-export type FakeStatus = Required<Omit<StatusReplyInit, "datanodes" | "events">> & {
+export type FakeStatus = {
+  [K in Exclude<keyof StatusReplyInit, "datanodes" | "events">]-?: NonNullable<StatusReplyInit[K]>;
+} & {
   datanodes: DatanodeStatusInit[];
   events: { timeMs: number; severity: string; message: string }[];
 };

@@ -1,0 +1,19 @@
+/** How often a condition is looked at, ms. */
+const POLL_MS = 20;
+
+/**
+ * Resolves to what `condition` gives as soon as that is truthy. Fails after `timeoutMs` (default 5,000), saying what was
+ * waited for.
+ */
+export async function until<T>(
+  condition: () => T | Promise<T>,
+  { timeoutMs = 5_000, what }: { timeoutMs?: number; what: string },
+): Promise<T> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (performance.now() >= deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
