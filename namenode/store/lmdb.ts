@@ -1,0 +1,164 @@
+import { once } from "node:events";
+import { getSystemErrorName } from "node:util";
+import { Worker } from "node:worker_threads";
+import { type Database, open, type RootDatabase } from "lmdb";
+import type { Clock } from "../../common/clock.js";
+import { CairnError, wrap } from "../../common/errors.js";
+import { GIB } from "../../common/limits.js";
+import type { Logger } from "../../common/log.js";
+import { encodeBatch } from "./batch.js";
+import type { Key } from "./kv.js";
+import { type Base, LayeredStore } from "./layered-store.js";
+import type { Piece, ScanRange } from "./merge.js";
+import type { Overlay } from "./overlay.js";
+
+/**
+ * Address space set aside for the database, bytes: about a billion files. It is no memory and no disk space. LMDB would
+ * grow the map by itself; a map that never moves is simpler to trust.
+ */
+const MAP_SIZE = 1024 * GIB;
+/** Layout of the database. Another one is refused. */
+const FORMAT = 1;
+
+/** The databases of the store's environment, opened the same way by the thread that reads and the one that writes. */
+export interface Databases {
+  readonly root: RootDatabase<Buffer, string>;
+  /** The entries. */
+  readonly data: Database<Buffer, Key>;
+  /** "index" → index of the last edit in `data`, "format" → FORMAT; as doubles. */
+  readonly meta: Database<Buffer, string>;
+}
+
+/** Keys as the bytes that the characters of our strings stand for. */
+const keyEncoder = {
+  writeKey: (key: Key, target: Buffer, at: number): number => at + target.write(key, at, "latin1"),
+  readKey: (source: Buffer, start: number, end: number): Key => source.toString("latin1", start, end),
+};
+
+/** Opens (and makes) the environment in a folder. */
+export function openDatabases(folder: string): Databases {
+  // A commit syncs before it becomes visible (no overlappingSync): what a reader sees is on the disk. Nobody waits for it.
+  const root = open<Buffer, string>({
+    path: folder,
+    noSubdir: false,
+    overlappingSync: false,
+    mapSize: MAP_SIZE,
+    maxDbs: 2,
+    encoding: "binary",
+  });
+  return {
+    root,
+    data: root.openDB<Buffer, Key>({ name: "data", encoding: "binary", keyEncoder } as { name: string }),
+    meta: root.openDB<Buffer, string>({ name: "meta", encoding: "binary" }),
+  };
+}
+
+/** A number as stored in `meta`. */
+export function encodeNumber(value: number): Buffer {
+  const out = Buffer.alloc(8);
+  out.writeDoubleLE(value);
+  return out;
+}
+
+/** What the writing thread is asked for. */
+export type WriterRequest = { batch: Uint8Array; index: number } | "close";
+/** What it answers: nothing, or why nothing was written. */
+export interface WriterReply {
+  error?: { message: string; code: unknown };
+}
+
+/** LMDB as the base of a store: reads on this thread, whole overlays written by another. */
+class LmdbBase implements Base {
+  readonly index: number;
+  readonly #folder: string;
+  readonly #db: Databases;
+  #writer: Worker | undefined;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.#db = openDatabases(folder);
+    const format = this.#db.meta.getBinary("format");
+    if (format === undefined) this.#db.meta.putSync("format", encodeNumber(FORMAT));
+    else if (format.readDoubleLE() !== FORMAT) {
+      throw new CairnError(
+        "EINVAL",
+        `open the store in ${folder}: it has format ${format.readDoubleLE()}, not ${FORMAT}`,
+      );
+    }
+    this.index = this.#db.meta.getBinary("index")?.readDoubleLE() ?? 0;
+  }
+
+  get(key: Key): Uint8Array | undefined {
+    return this.#db.data.getBinary(key);
+  }
+
+  scan({ gte, lt, reverse, exclusive, limit, maxBytes }: ScanRange): Piece {
+    const entries: [Key, Uint8Array][] = [];
+    let bytes = 0;
+    // In reverse, LMDB's range goes from `start` down to `end`.
+    const range = reverse
+      ? this.#db.data.getRange({ start: lt, end: gte, exclusiveStart: true, inclusiveEnd: true, reverse, limit })
+      : this.#db.data.getRange({ start: gte, end: lt, exclusiveStart: exclusive, limit });
+    for (const { key, value } of range) {
+      entries.push([key, value]);
+      bytes += value.length;
+      if (bytes >= maxBytes) break;
+    }
+    return { entries, complete: entries.length < limit && bytes < maxBytes };
+  }
+
+  async write(overlay: Overlay, index: number): Promise<void> {
+    const batch = encodeBatch(overlay);
+    const { error } = await this.#ask({ batch, index }, [batch.buffer]);
+    if (error) {
+      const code = typeof error.code === "number" && error.code > 0 ? getSystemErrorName(-error.code) : "EIO";
+      throw new CairnError(code, `write ${overlay.size} entries to ${this.#folder}: ${error.message}`);
+    }
+    // Reads in this turn may have begun a transaction, which would go on seeing what was before.
+    this.#db.root.resetReadTxn();
+  }
+
+  async close(): Promise<void> {
+    const writer = this.#writer;
+    if (writer) {
+      const exited = once(writer, "exit");
+      writer.postMessage("close" satisfies WriterRequest);
+      await exited;
+    }
+    await this.#db.root.close();
+  }
+
+  /** Sends a request to the writing thread, which is started when there is none, and waits for its answer. */
+  #ask(request: WriterRequest, transfer: ArrayBuffer[]): Promise<WriterReply> {
+    this.#writer ??= new Worker(new URL("./lmdb-writer.js", import.meta.url), { workerData: this.#folder });
+    const writer = this.#writer;
+    return new Promise<WriterReply>((resolve, reject) => {
+      const onEnd = (err: unknown) => {
+        this.#writer = undefined;
+        reject(wrap(err, `write to ${this.#folder}: the writing thread ended`));
+      };
+      writer.once("error", onEnd);
+      writer.once("exit", onEnd);
+      writer.once("message", (reply: WriterReply) => {
+        writer.off("error", onEnd);
+        writer.off("exit", onEnd);
+        resolve(reply);
+      });
+      writer.postMessage(request, transfer);
+    });
+  }
+}
+
+export interface LmdbStoreOptions {
+  /** The folder of the database; made when missing. Only one process may have it open: see lock.ts. */
+  folder: string;
+  clock: Clock;
+  log: Logger;
+  /** Override of MAX_OVERLAY_BYTES. */
+  maxOverlayBytes?: number;
+}
+
+/** Opens the store in a folder. */
+export function openLmdbStore({ folder, ...options }: LmdbStoreOptions): LayeredStore {
+  return new LayeredStore({ base: new LmdbBase(folder), ...options });
+}
