@@ -29,7 +29,10 @@ export class BlockTally {
     const { id, generation, length } = arrival.block;
     const known = readBlock(this.#kv, id);
     if (known !== undefined) {
-      invariant(known.generation === generation && known.length === length, `block ${id} is committed as it was before`);
+      invariant(
+        known.generation === generation && known.length === length,
+        `block ${id} is committed as it was before`,
+      );
       return;
     }
     const record = { generation, length, replicas: wanted, extents: 0, live: 0 };

@@ -10,10 +10,10 @@ import type { KeyValue } from "../../store/kv.js";
 import { checkPolicy, checkSize, checkTime, checkXattrName, checkXattrValue, quote, valid } from "../checks.js";
 import { nameOfXattr, xattrKey, xattrsOf } from "../keys.js";
 import { isDirectory, isRegular, PERMISSIONS } from "../types.js";
-import { type Context, callOf, known, type Outcome } from "./context.js";
+import { type Context, callOf, known } from "./context.js";
 
 /** Changes the attributes that are present. */
-export function setAttributes(ctx: Context, request: SetAttributesRequest): Outcome<InodeReplyInit> {
+export function setAttributes(ctx: Context, request: SetAttributesRequest): InodeReplyInit {
   const { ino, mode, uid, gid, size, policy } = request;
   const inode = known(ctx.kv, ino);
   valid(mode === null || (mode & ~PERMISSIONS) === 0, `mode 0${mode?.toString(8)} has more than permission bits`);
@@ -48,11 +48,11 @@ export function setAttributes(ctx: Context, request: SetAttributesRequest): Outc
       },
     },
   });
-  return { reply: { inode: effects.inode!, index }, index };
+  return { inode: effects.inode!, index };
 }
 
 /** Sets an extended attribute. EEXIST or ENODATA where the request says so; ENOSPC when the inode has too many. */
-export function setXattr(ctx: Context, request: SetXattrRequest): Outcome<InodeReplyInit> {
+export function setXattr(ctx: Context, request: SetXattrRequest): InodeReplyInit {
   const { ino, name, value, create, replace } = request;
   known(ctx.kv, ino);
   checkXattrName(name);
@@ -65,7 +65,7 @@ export function setXattr(ctx: Context, request: SetXattrRequest): Outcome<InodeR
     throw new CairnError("ENOSPC", `inode ${ino} has no room for the name of another extended attribute`);
   }
   const { index, effects } = ctx.editor.apply({ call: callOf(request.call), setXattr: { ino, name, value } });
-  return { reply: { inode: effects.inode!, index }, index };
+  return { inode: effects.inode!, index };
 }
 
 /** Bytes of the list of an inode's extended attributes, as listxattr(2) counts them. */
@@ -76,7 +76,7 @@ function listLength(kv: KeyValue, ino: number): number {
 }
 
 /** Removes an extended attribute. ENODATA when there is none. */
-export function removeXattr(ctx: Context, request: RemoveXattrRequest): Outcome<InodeReplyInit> {
+export function removeXattr(ctx: Context, request: RemoveXattrRequest): InodeReplyInit {
   const { ino, name } = request;
   known(ctx.kv, ino);
   checkXattrName(name);
@@ -84,5 +84,5 @@ export function removeXattr(ctx: Context, request: RemoveXattrRequest): Outcome<
     throw new CairnError("ENODATA", `inode ${ino} has no extended attribute ${quote(name)}`);
   }
   const { index, effects } = ctx.editor.apply({ call: callOf(request.call), removeXattr: { ino, name } });
-  return { reply: { inode: effects.inode!, index }, index };
+  return { inode: effects.inode!, index };
 }

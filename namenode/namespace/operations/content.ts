@@ -21,7 +21,7 @@ import { checkLabel, checkReplicas, checkSize, checkTime, id, inRange, valid } f
 import { extentsWithin } from "../keys.js";
 import { extentOf, readBlock } from "../records.js";
 import { isDirectory, isRegular } from "../types.js";
-import { type Context, callOf, known, type Outcome } from "./context.js";
+import { type Context, callOf, known } from "./context.js";
 
 /** Blocks named in one Commit, at most. Every one is referred to by an extent of it. */
 const MAX_COMMIT_BLOCKS = MAX_COMMIT_EXTENTS;
@@ -30,7 +30,7 @@ const MAX_COMMIT_BLOCKS = MAX_COMMIT_EXTENTS;
 export type PendingGeneration = (session: number, block: number) => number | undefined;
 
 /** Puts new extents over the old ones of a file. ESTALE names a block that is neither pending nor in the store. */
-export function commit(ctx: Context, request: CommitRequest, pending: PendingGeneration): Outcome<InodeReplyInit> {
+export function commit(ctx: Context, request: CommitRequest, pending: PendingGeneration): InodeReplyInit {
   const { ino, blocks, extents, replicas } = request;
   const inode = known(ctx.kv, ino);
   if (isDirectory(inode)) throw new CairnError("EISDIR", `cannot commit content to directory ${ino}`);
@@ -60,7 +60,7 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
     call: callOf(request.call),
     commit: { ino, blocks, extents, size, mtime: request.mtime ?? time, replicas },
   });
-  return { reply: { inode: effects.inode!, index }, index };
+  return { inode: effects.inode!, index };
 }
 
 /** A block of a commit is pending in the session with its newest generation stamp, or was committed before, the same. */

@@ -16,12 +16,6 @@ export interface Context {
   readonly defaults: Policy;
 }
 
-/** What a mutation answers, and the index of the edit that did it; 0 when there was nothing to do. */
-export interface Outcome<R> {
-  readonly reply: R;
-  readonly index: number;
-}
-
 /** The fields of a CallId, for the edit: what was received shares memory with the message. */
 export const callOf = ({ session, sequence, doneBelow }: CallId): CallId => ({ session, sequence, doneBelow });
 

@@ -25,12 +25,12 @@ import {
   S_IFSOCK,
   S_ISGID,
 } from "../types.js";
-import { type Context, callOf, known, livingDirectory, named, nameError, type Outcome } from "./context.js";
+import { type Context, callOf, known, livingDirectory, named, nameError } from "./context.js";
 
 const TYPES: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK]);
 
 /** Makes a file, directory, symlink or special file. */
-export function create(ctx: Context, request: CreateRequest): Outcome<CreateReplyInit> {
+export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
   const { dir, name, mode } = request;
   const parent = livingDirectory(ctx.kv, dir);
   checkName(name);
@@ -42,7 +42,7 @@ export function create(ctx: Context, request: CreateRequest): Outcome<CreateRepl
     if (!request.openExisting || !isRegular(request) || !isRegular(inode)) {
       throw nameError("EEXIST", "create", dir, name, "it exists");
     }
-    return { reply: { inode, existed: true }, index: 0 };
+    return { inode, existed: true };
   }
   const time = ctx.clock.timestamp();
   // A directory with the setgid bit hands its group down, and the bit to directories.
@@ -70,7 +70,7 @@ export function create(ctx: Context, request: CreateRequest): Outcome<CreateRepl
       },
     },
   });
-  return { reply: { inode: effects.inode!, index, existed: false }, index };
+  return { inode: effects.inode!, index, existed: false };
 }
 
 function checkNewInode({ mode, rdev, target, policy, uid, gid }: CreateRequest): void {
@@ -106,7 +106,7 @@ function newPolicy({ defaults }: Context, parent: Inode, request: CreateRequest)
 }
 
 /** A further name for a file. */
-export function link(ctx: Context, request: LinkRequest): Outcome<InodeReplyInit> {
+export function link(ctx: Context, request: LinkRequest): InodeReplyInit {
   const { ino, dir, name } = request;
   const inode = known(ctx.kv, ino);
   livingDirectory(ctx.kv, dir);
@@ -118,11 +118,11 @@ export function link(ctx: Context, request: LinkRequest): Outcome<InodeReplyInit
   if (inode.nlink === 0) throw nameError("ENOENT", "link", dir, name, `inode ${ino} was removed`);
   if (inode.nlink >= MAX_LINKS) throw nameError("EMLINK", "link", dir, name, `inode ${ino} has too many names`);
   const { index, effects } = ctx.editor.apply({ call: callOf(request.call), link: { ino, dir, name } });
-  return { reply: { inode: effects.inode!, index }, index };
+  return { inode: effects.inode!, index };
 }
 
 /** Removes a name: of an empty directory, or of anything else, as the request says. */
-export function unlink(ctx: Context, request: UnlinkRequest): Outcome<Record<string, never>> {
+export function unlink(ctx: Context, request: UnlinkRequest): Record<string, never> {
   const { dir, name, directory } = request;
   livingDirectory(ctx.kv, dir);
   checkName(name);
@@ -136,7 +136,6 @@ export function unlink(ctx: Context, request: UnlinkRequest): Outcome<Record<str
   if (isDir && !directory) throw nameError("EISDIR", "remove", dir, name, "it is a directory");
   if (!isDir && directory) throw nameError("ENOTDIR", "remove", dir, name, "it is no directory");
   if (isDir && named(ctx.kv, dentry).size > 0) throw nameError("ENOTEMPTY", "remove", dir, name, "it is not empty");
-  const { index } = ctx.editor.apply({ call: callOf(request.call), unlink: { dir, name } });
-  return { reply: {}, index };
+  ctx.editor.apply({ call: callOf(request.call), unlink: { dir, name } });
+  return {};
 }
-

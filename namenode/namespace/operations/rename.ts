@@ -4,10 +4,10 @@ import type { KeyValue } from "../../store/kv.js";
 import { checkName, isDots, valid } from "../checks.js";
 import { readDentry } from "../records.js";
 import { isDirectory } from "../types.js";
-import { type Context, callOf, livingDirectory, named, nameError, type Outcome } from "./context.js";
+import { type Context, callOf, livingDirectory, named, nameError } from "./context.js";
 
 /** Moves a name, over an existing target where rename(2) may, or in exchange for it. Errors as rename(2) has them. */
-export function rename(ctx: Context, request: RenameRequest): Outcome<RenameReplyInit> {
+export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
   const { kv } = ctx;
   const { fromDir, fromName, toDir, toName, noReplace, exchange } = request;
   const fail = (code: string, why: string) => nameError(code, "move", fromDir, fromName, why);
@@ -27,7 +27,7 @@ export function rename(ctx: Context, request: RenameRequest): Outcome<RenameRepl
 
   const moved = named(kv, source);
   const replaced = target && named(kv, target);
-  if (moved.ino === replaced?.ino) return { reply: { moved, replaced: exchange ? replaced : null }, index: 0 };
+  if (moved.ino === replaced?.ino) return { moved, replaced: exchange ? replaced : null };
   if (isDirectory(moved) && isBelow(kv, to, moved)) throw fail("EINVAL", "the new name is below it");
   if (replaced !== undefined) {
     if (exchange) {
@@ -42,7 +42,7 @@ export function rename(ctx: Context, request: RenameRequest): Outcome<RenameRepl
     call: callOf(request.call),
     rename: { fromDir, fromName, toDir, toName, exchange },
   });
-  return { reply: { moved: effects.inode!, replaced: effects.replaced ?? null, index }, index };
+  return { moved: effects.inode!, replaced: effects.replaced ?? null, index };
 }
 
 /** Whether a directory is another one or lies below it. */

@@ -1,0 +1,36 @@
+import { InvariantError } from "../common/errors.js";
+import { createLogger, type Logger } from "../common/log.js";
+import { Namenode } from "./namenode.js";
+import type { NamenodeSettings } from "./settings.js";
+
+/**
+ * Runs a namenode until SIGTERM or SIGINT, then shuts it down safely. Rejects when it cannot start. Whatever goes wrong
+ * beyond understanding ends the process with status 1, nothing more written: the journal has what was answered.
+ */
+export async function runNamenode(settings: NamenodeSettings): Promise<void> {
+  const log = createLogger("namenode", settings.logLevel);
+  process.on("uncaughtException", (err) => die(log, err));
+  const stop = signalled(["SIGTERM", "SIGINT"]);
+  const namenode = new Namenode({ settings, log });
+  await namenode.start();
+  const signal = await stop;
+  log.info({ signal }, "shutting down");
+  await namenode.close();
+  log.info("stopped");
+}
+
+function die(log: Logger, err: Error): never {
+  log.fatal({ err }, err instanceof InvariantError ? "an invariant does not hold: stopping" : "stopping");
+  process.exit(1);
+}
+
+/** Resolves to the first of these signals. A second one kills the process as if nobody listened. */
+function signalled(signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    const heard = (signal: NodeJS.Signals) => {
+      for (const each of signals) process.off(each, heard);
+      resolve(signal);
+    };
+    for (const each of signals) process.on(each, heard);
+  });
+}

@@ -1,0 +1,173 @@
+import { randomUUID } from "node:crypto";
+import { type Clock, RealClock } from "../common/clock.js";
+import { ROOT_INO } from "../common/limits.js";
+import type { Logger } from "../common/log.js";
+import { readSecret } from "../common/secret.js";
+import { VERSION } from "../common/version.js";
+import { LinkAuth } from "../proto/auth.js";
+import { Dispatcher } from "../proto/dispatch.js";
+import { Namenode as NamenodeService } from "../proto/gen/services.js";
+import { type LinkServer, listen } from "../proto/server.js";
+import { Blocks } from "./blocks/blocks.js";
+import type { BlockUse } from "./contract.js";
+import { JournaledEditor } from "./editor.js";
+import { createHttp } from "./http/http.js";
+import { CLUSTER } from "./namespace/keys.js";
+import { Reclaimer } from "./namespace/reclaimer.js";
+import { readBlock, readCluster } from "./namespace/records.js";
+import { NamespaceService } from "./namespace/service.js";
+import { SyncedPush } from "./namespace/synced-push.js";
+import { S_IFDIR } from "./namespace/types.js";
+import { Sessions } from "./sessions.js";
+import { defaultPolicy, type NamenodeSettings } from "./settings.js";
+import type { KeyValue } from "./store/kv.js";
+import { openStorage } from "./store/storage.js";
+
+/** Permission bits of a new cluster's root directory. */
+const ROOT_MODE = 0o755;
+
+export interface NamenodeOptions {
+  settings: NamenodeSettings;
+  log: Logger;
+  clock?: Clock;
+  /** Makes the id of a new cluster. */
+  uuid?: () => string;
+}
+
+/** A namenode: everything from the data folder to the port. */
+export class Namenode {
+  readonly #options: Required<NamenodeOptions>;
+  /** What close() does, last first. */
+  readonly #closers: (() => unknown)[] = [];
+  #server: LinkServer | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: NamenodeOptions) {
+    this.#options = { clock: new RealClock(), uuid: randomUUID, ...options };
+  }
+
+  /** The port it listens on; undefined before the start. */
+  get port(): number | undefined {
+    return this.#server?.port;
+  }
+
+  /**
+   * Opens the data folder (an empty one becomes a new cluster), brings the store up to the journal, and serves. Rejects,
+   * with everything closed again, when the folder is in use (EBUSY), the port is taken (EADDRINUSE), a setting is wrong (EINVAL).
+   */
+  async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (err) {
+      await this.close();
+      throw err;
+    }
+  }
+
+  /** Stops serving, then brings everything to the disk and closes it. Once, however often it is called. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #start(): Promise<void> {
+    const { settings, log, clock } = this.#options;
+    const began = clock.monotonic();
+    const secret = readSecret(settings.secretFile);
+    const storage = await openStorage({
+      folder: settings.dataDir,
+      clock,
+      log,
+      syncIntervalMs: settings.journalSync === "always" ? 0 : settings.journalSync,
+    });
+    this.#closers.push(() => storage.close());
+    const editor = new JournaledEditor({ ...storage, clock, syncReplies: settings.journalSync === "always" });
+    const sessions = new Sessions({ editor, clock, log, leaseMs: settings.leaseMs });
+    const blocks = new Blocks({ kv: editor.kv, editor, use: blockUse(editor.kv, sessions), settings, clock, log });
+    const reclaimer = new Reclaimer(editor, clock, log);
+    const push = new SyncedPush(clock, () => sessions.links());
+    editor.onSynced((index) => push.synced(index));
+
+    const replayed = await editor.replay();
+    if (editor.kv.get(CLUSTER) === undefined) await this.#format(editor);
+    const { cluster } = readCluster(editor.kv);
+
+    sessions.start();
+    this.#closers.push(() => sessions.close());
+    reclaimer.start();
+    this.#closers.push(() => reclaimer.close());
+    this.#closers.push(() => push.close());
+    blocks.start();
+    this.#closers.push(() => blocks.close());
+
+    const service = new NamespaceService({
+      editor,
+      room: () => editor.room(),
+      clock,
+      sessions,
+      manager: blocks,
+      policy: defaultPolicy(settings),
+      leaseMs: settings.leaseMs,
+      version: VERSION,
+    });
+    const dispatcher = new Dispatcher().serve(NamenodeService, service.handlers());
+    blocks.register(dispatcher);
+    const status = () => ({ ...blocks.status(), sessions: sessions.size });
+    const server = await listen({
+      host: settings.host,
+      port: settings.port,
+      dispatcher,
+      auth: new LinkAuth(secret),
+      secret,
+      log,
+      clock,
+      onHttp: createHttp({ status, log, clock }),
+    });
+    this.#server = server;
+    this.#closers.push(() => server.close("the namenode is shutting down"));
+    const ms = Math.round(clock.monotonic() - began);
+    log.info({ host: server.host, port: server.port, cluster, index: editor.lastIndex, replayed, ms }, "serving");
+  }
+
+  /** Makes an empty store a cluster. Its id must not be lost once a datanode has heard it: waits for the disk. */
+  async #format(editor: JournaledEditor): Promise<void> {
+    const { clock, log, uuid } = this.#options;
+    const time = clock.timestamp();
+    const cluster = uuid();
+    const { index } = editor.apply({
+      time,
+      format: {
+        cluster,
+        root: {
+          ino: ROOT_INO,
+          mode: S_IFDIR | ROOT_MODE,
+          uid: process.getuid?.() ?? 0,
+          gid: process.getgid?.() ?? 0,
+          nlink: 2,
+          atime: time,
+          mtime: time,
+          ctime: time,
+          parent: ROOT_INO,
+          policy: {},
+        },
+      },
+    });
+    await editor.synced(index);
+    log.info({ cluster }, "made a new cluster");
+  }
+
+  async #close(): Promise<void> {
+    for (const closer of this.#closers.reverse()) await closer();
+  }
+}
+
+/** Names in the eyes of blocks/. */
+function blockUse(kv: KeyValue, sessions: Sessions): BlockUse {
+  return {
+    committed: (id) => {
+      const record = readBlock(kv, id);
+      return record && { generation: record.generation, length: record.length, wanted: record.replicas };
+    },
+    isPending: (id) => sessions.isPending(id),
+  };
+}

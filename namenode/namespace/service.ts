@@ -1,0 +1,175 @@
+import type { Clock } from "../../common/clock.js";
+import { CairnError } from "../../common/errors.js";
+import type { Handler } from "../../proto/dispatch.js";
+import type { Namenode } from "../../proto/gen/services.js";
+import type {
+  CallId,
+  CallRecord,
+  CapacityReplyInit,
+  OpenSessionReplyInit,
+  OpenSessionRequest,
+  Policy,
+  SyncJournalReplyInit,
+} from "../../proto/gen/types.js";
+import type { Link } from "../../proto/link.js";
+import type { BlockManager, Editor } from "../contract.js";
+import { MAX_PENDING, type Sessions } from "../sessions.js";
+import { BlockCalls } from "./block-calls.js";
+import { checkCall, checkLabel, id, inRange } from "./checks.js";
+import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js";
+import { commit, getExtents } from "./operations/content.js";
+import { type Context, known } from "./operations/context.js";
+import { create, link, unlink } from "./operations/names.js";
+import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
+import { rename } from "./operations/rename.js";
+import { readBlock, readCall, readCluster, readInode } from "./records.js";
+
+export interface ServiceOptions {
+  editor: Editor;
+  /** Undefined when an edit may be made now; else resolves when one may. */
+  room: () => Promise<void> | undefined;
+  clock: Clock;
+  sessions: Sessions;
+  manager: BlockManager;
+  /** The cluster's default policy: what directories leave open. */
+  policy: Policy;
+  /** How long a session lasts without a sign of life, ms. */
+  leaseMs: number;
+  /** Of this software, for people. */
+  version: string;
+}
+
+/** The service that clients call: checks who calls and how often, and leaves the rest to operations/. */
+export class NamespaceService {
+  readonly #editor: Editor;
+  readonly #options: ServiceOptions;
+  readonly #context: Context;
+  readonly #blocks: BlockCalls;
+  readonly #cluster: string;
+  /** Edits up to here are known to be in the journal. */
+  #appended: number;
+
+  /** @param options the editor has replayed its journal, and the store is formatted */
+  constructor(options: ServiceOptions) {
+    const { editor, clock, sessions, manager, policy } = options;
+    this.#editor = editor;
+    this.#options = options;
+    this.#context = { kv: editor.kv, editor, clock, defaults: policy };
+    this.#blocks = new BlockCalls(editor, sessions, manager);
+    this.#cluster = readCluster(editor.kv).cluster;
+    this.#appended = editor.lastIndex;
+  }
+
+  /** For Dispatcher.serve(Namenode, …). */
+  handlers(): { [K in keyof typeof Namenode]: Handler<(typeof Namenode)[K]> } {
+    const { kv } = this.#editor;
+    const { manager, sessions } = this.#options;
+    const ctx = this.#context;
+    const blocks = this.#blocks;
+    const again = ({ ino, index }: CallRecord) => ({ inode: known(kv, ino), index });
+    return {
+      openSession: (request, context) => this.#open(request, context.link),
+      keepAlive: ({ session }) => {
+        sessions.renew(session);
+        return { syncedIndex: this.#editor.syncedIndex };
+      },
+      closeSession: ({ session }) => {
+        sessions.end(session);
+        return {};
+      },
+
+      lookup: ({ dir, name }) => this.#settled({ inode: lookup(kv, dir, name) }),
+      walk: ({ dir, names }) => this.#settled({ inodes: walk(kv, dir, names) }),
+      getInode: ({ ino }) => this.#settled({ inode: known(kv, ino) }),
+      readDirectory: ({ dir, after, limit }) => this.#settled(readDirectory(kv, dir, after, limit)),
+      getXattr: ({ ino, name }) => this.#settled({ value: getXattr(kv, ino, name) }),
+      listXattrs: ({ ino }) => this.#settled({ names: listXattrs(kv, ino) }),
+      getExtents: (request) => this.#settled(getExtents(kv, request, manager)),
+
+      create: (request) =>
+        this.#once(
+          request.call,
+          (record) => ({ ...again(record), existed: false }),
+          () => create(ctx, request),
+        ),
+      setAttributes: (request) => this.#once(request.call, again, () => setAttributes(ctx, request)),
+      link: (request) => this.#once(request.call, again, () => link(ctx, request)),
+      unlink: (request) =>
+        this.#once(
+          request.call,
+          () => ({}),
+          () => unlink(ctx, request),
+        ),
+      rename: (request) =>
+        this.#once(
+          request.call,
+          ({ ino, index, replaced }) => ({ moved: known(kv, ino), replaced: readInode(kv, replaced) ?? null, index }),
+          () => rename(ctx, request),
+        ),
+      setXattr: (request) => this.#once(request.call, again, () => setXattr(ctx, request)),
+      removeXattr: (request) => this.#once(request.call, again, () => removeXattr(ctx, request)),
+      commit: (request) =>
+        this.#once(request.call, again, () => {
+          const done = commit(ctx, request, (session, block) => sessions.generation(session, block));
+          sessions.release(
+            request.call.session,
+            request.blocks.map(({ block }) => block.id),
+          );
+          return done;
+        }),
+
+      allocateBlocks: (request) => blocks.allocate(request),
+      recoverBlock: (request) => blocks.recover(request),
+      abandonBlocks: (request) => blocks.abandon(request),
+      reportBadReplica: (request) => blocks.reportBad(request),
+      syncJournal: ({ index }) => this.#sync(index),
+      getCapacity: () => this.#capacity(),
+    };
+  }
+
+  /** Makes a change once per CallId: a repeated call is answered from the record of the first, wherever its reply was lost. */
+  async #once<R>(call: CallId, repeat: (record: CallRecord) => R, act: () => R): Promise<R> {
+    checkCall(call);
+    const full = this.#options.room();
+    if (full !== undefined) await full;
+    this.#options.sessions.renew(call.session);
+    const record = readCall(this.#editor.kv, call.session, call.sequence);
+    return this.#settled(record === undefined ? act() : repeat(record));
+  }
+
+  /** Holds an answer back until the edits it may show are safe from the death of this process. */
+  #settled<R>(reply: R): R | Promise<R> {
+    const { lastIndex } = this.#editor;
+    if (lastIndex <= this.#appended) return reply;
+    return this.#editor.appended(lastIndex).then(() => {
+      if (lastIndex > this.#appended) this.#appended = lastIndex;
+      return reply;
+    });
+  }
+
+  #open({ session, name, host, pending }: OpenSessionRequest, connection: Link): OpenSessionReplyInit {
+    const { kv } = this.#editor;
+    id(session, "session");
+    checkLabel(name, "session name");
+    checkLabel(host, "host");
+    inRange(pending.length, 0, MAX_PENDING, "pending blocks");
+    const { nextBlock } = readCluster(kv);
+    for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
+    const { sessions, leaseMs, policy, version } = this.#options;
+    sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
+    return { cluster: this.#cluster, leaseMs, policy, syncedIndex: this.#editor.syncedIndex, version };
+  }
+
+  async #sync(index: number): Promise<SyncJournalReplyInit> {
+    const { lastIndex } = this.#editor;
+    if (index > lastIndex) throw new CairnError("EIO", `edit ${index} is lost: the journal ends at ${lastIndex}`);
+    await this.#editor.synced(index === 0 ? lastIndex : index);
+    return { syncedIndex: this.#editor.syncedIndex };
+  }
+
+  #capacity(): CapacityReplyInit {
+    const { files, directories } = readCluster(this.#editor.kv);
+    const { manager, policy } = this.#options;
+    return { ...manager.capacity(), inodes: files + directories, replicas: policy.replicas };
+  }
+}
