@@ -1,0 +1,91 @@
+import type { DatanodeAddress, DatanodeStatusInit, RegisterDatanodeEdit, VolumeStatus } from "../../proto/gen/types.js";
+import type { Link } from "../../proto/link.js";
+import { Promises } from "./promises.js";
+import { Serial } from "./serial.js";
+
+/**
+ * live: connected, heartbeats on time. suspect: disconnected or late; its replicas count, but nothing new is sent there.
+ * dead: silent for long; its replicas do not count.
+ */
+export type DatanodeState = "live" | "suspect" | "dead";
+
+/** How far a datanode has come with its full report since it connected. */
+export type ReportState =
+  /** Nothing yet. */
+  | { step: "none" }
+  /** Its digests were compared; these ranges differed and are awaited. `since`: monotonic ms. */
+  | { step: "ranges"; awaited: Set<number>; since: number }
+  /** The view of its replicas is confirmed. `at`: monotonic ms. */
+  | { step: "done"; at: number };
+
+/** One datanode as the namenode knows it. Times are monotonic ms unless they say otherwise. */
+export class Datanode {
+  readonly id: number;
+  readonly uuid: string;
+  host: string;
+  port: number;
+  rack: string;
+  version = "";
+  state: DatanodeState = "suspect";
+  link: Link | undefined;
+  report: ReportState = { step: "none" };
+  /** When something was last heard of it; at first, when the namenode began to wait for it. */
+  lastContact: number;
+  /** Whether it was ever connected since the namenode started. */
+  joined = false;
+  /** Milliseconds since 1970; 0: none since the namenode started. */
+  lastHeartbeatMs = 0;
+  volumes: VolumeStatus[] = [];
+  capacity = 0;
+  used = 0;
+  free = 0;
+  /** Open write streams, replicas it has: as of the last heartbeat. */
+  writers = 0;
+  blocks = 0;
+  readonly promises = new Promises();
+  /** Its reports are worked off in the order in which they came. */
+  readonly reports = new Serial();
+
+  constructor(edit: RegisterDatanodeEdit, now: number) {
+    this.id = edit.id;
+    this.uuid = edit.uuid;
+    this.host = edit.host;
+    this.port = edit.port;
+    this.rack = edit.rack;
+    this.lastContact = now;
+  }
+
+  /** For messages: "datanode 3 (host:port)". */
+  get name(): string {
+    return `datanode ${this.id} (${this.host.includes(":") ? `[${this.host}]` : this.host}:${this.port})`;
+  }
+
+  get address(): DatanodeAddress {
+    return { id: this.id, host: this.host, port: this.port, rack: this.rack };
+  }
+
+  /** Its link, when it is live and commands may be sent. */
+  get commands(): Link | undefined {
+    return this.state === "live" && this.link?.isOpen ? this.link : undefined;
+  }
+
+  /** Takes over what it says of its volumes. */
+  setVolumes(volumes: VolumeStatus[]): void {
+    this.volumes = volumes;
+    const working = volumes.filter((v) => !v.failed);
+    this.capacity = working.reduce((sum, v) => sum + v.capacity, 0);
+    this.used = working.reduce((sum, v) => sum + v.used, 0);
+    this.free = working.reduce((sum, v) => sum + v.free, 0);
+  }
+
+  /** Bytes that another block may take here, less what was promised to writers that it has not seen yet. */
+  room(now: number): number {
+    return this.free - this.promises.unseen(this.writers, now);
+  }
+
+  /** Its entry on the status page. */
+  status(): DatanodeStatusInit {
+    const { address, uuid, state, capacity, used, free, blocks, lastHeartbeatMs, volumes, version } = this;
+    return { address, uuid, state, capacity, used, free, blocks, lastHeartbeatMs, volumes, version };
+  }
+}

@@ -1,0 +1,207 @@
+import type { Clock } from "../../common/clock.js";
+import { CairnError } from "../../common/errors.js";
+import { BLOCK_RANGE, MAX_BLOCKS_PAGE } from "../../common/limits.js";
+import { type RangeSummary, rangeOf } from "../../proto/digest.js";
+import {
+  type Block,
+  type DigestReport,
+  type RangeReport,
+  type ReplicaChange,
+  type ReplicaChanges,
+  ReplicaChangeState as State,
+} from "../../proto/gen/types.js";
+import type { BlockUse } from "../contract.js";
+import type { Datanode } from "./datanode.js";
+import type { Deletions } from "./deletions.js";
+import type { RepairLog } from "./repair-log.js";
+import type { ReplicaMap } from "./replica-map.js";
+import type { Transfers } from "./transfers.js";
+import type { Uncommitted } from "./uncommitted.js";
+import type { Verifications } from "./verifications.js";
+
+/** Replicas of a report worked off in one turn of the event loop. */
+const SLICE = 500;
+/** Ranges in one report of digests: as many as a message holds. */
+const MAX_RANGES = 250_000;
+/** Replicas in one report of a range: each block may be there in an older generation too. */
+const MAX_IN_RANGE = 2 * BLOCK_RANGE;
+
+/** What reports are worked off with. */
+export interface ReportParts {
+  clock: Clock;
+  use: BlockUse;
+  map: ReplicaMap;
+  transfers: Transfers;
+  deletions: Deletions;
+  verifications: Verifications;
+  uncommitted: Uncommitted;
+  log: RepairLog;
+  /** Something came of a report that repairs may have waited for. */
+  onProgress: () => void;
+}
+
+/** Takes in what datanodes report of their replicas. */
+export class Reports {
+  readonly #p: ReportParts;
+
+  constructor(parts: ReportParts) {
+    this.#p = parts;
+  }
+
+  /** Replicas that came, went, or turned out corrupt or good, in order. E2BIG, EINVAL. */
+  async changes(datanode: Datanode, { changes }: ReplicaChanges): Promise<void> {
+    limit(changes.length, MAX_BLOCKS_PAGE, "changes in one report");
+    for (const { block } of changes) checkBlock(block);
+    await this.#inSlices(changes, (change) => this.#change(datanode, change));
+    this.#p.deletions.flush(datanode);
+  }
+
+  /** The digests of all ranges of a datanode: compared with the view of it. @returns the ranges that differ. */
+  digests(datanode: Datanode, { ranges }: DigestReport): number[] {
+    limit(ranges.length, MAX_RANGES, "ranges in one report");
+    const differing = differingRanges(this.#p.map.digests(datanode.id), inOrder(ranges));
+    const now = this.#p.clock.monotonic();
+    datanode.report =
+      differing.length === 0 ? { step: "done", at: now } : { step: "ranges", awaited: new Set(differing), since: now };
+    datanode.blocks = ranges.reduce((sum, r) => sum + r.count, 0);
+    if (differing.length === 0) this.#p.onProgress();
+    return differing;
+  }
+
+  /** All replicas of a datanode in one range: the view of it becomes the same. */
+  async range(datanode: Datanode, { range, replicas }: RangeReport): Promise<void> {
+    limit(replicas.length, MAX_IN_RANGE, "replicas in one range");
+    const newest = new Map<number, Block>();
+    for (const r of replicas) {
+      checkBlock(r);
+      if (rangeOf(r.id) !== range) throw new CairnError("EINVAL", `block ${r.id} is not in range ${range}`);
+      const other = newest.get(r.id);
+      if (other === undefined || other.generation < r.generation) newest.set(r.id, r);
+    }
+    const known = this.#p.map.page(datanode.id, range * BLOCK_RANGE, BLOCK_RANGE, (range + 1) * BLOCK_RANGE);
+    await this.#inSlices(known, ({ id, generation, length }) => {
+      const now = newest.get(id);
+      if (now?.generation !== generation || now.length !== length) this.#p.map.remove(datanode.id, id);
+    });
+    await this.#inSlices(replicas, (replica) => this.#has(datanode, replica));
+    const { report } = datanode;
+    if (report.step === "ranges" && report.awaited.delete(range) && report.awaited.size === 0) {
+      datanode.report = { step: "done", at: this.#p.clock.monotonic() };
+      this.#p.onProgress();
+    }
+  }
+
+  #change(datanode: Datanode, { block, state }: ReplicaChange): void {
+    const { map, verifications, log } = this.#p;
+    switch (state) {
+      case State.FINALIZED:
+        return this.#has(datanode, block);
+      case State.DELETED:
+        return this.#gone(datanode, block);
+      case State.CORRUPT:
+        verifications.settle(datanode.id, block.id);
+        this.#has(datanode, block);
+        if (!this.#isGood(datanode, block)) return;
+        map.put(datanode.id, block, true);
+        log.corrupt(block.id, datanode.name, "its bytes do not match their checksums");
+        return this.#p.onProgress();
+      case State.VERIFIED:
+        verifications.settle(datanode.id, block.id);
+        if (this.#isCorrupt(datanode, block)) map.remove(datanode.id, block.id);
+        return this.#has(datanode, block);
+      default:
+        throw new CairnError("EINVAL", `a replica of block ${block.id} is reported in the unknown state ${state}`);
+    }
+  }
+
+  #isGood(datanode: Datanode, { id, generation }: Block): boolean {
+    const known = this.#p.map.get(id).replicas.find((r) => r.datanode === datanode.id);
+    return known?.generation === generation && !known.corrupt;
+  }
+
+  #isCorrupt(datanode: Datanode, { id, generation }: Block): boolean {
+    const known = this.#p.map.get(id).replicas.find((r) => r.datanode === datanode.id);
+    return known?.generation === generation && known.corrupt;
+  }
+
+  /** A datanode has a replica, complete and (as far as it knows) good. */
+  #has(datanode: Datanode, replica: Block): void {
+    const { use, map, deletions, uncommitted, transfers, clock, log } = this.#p;
+    const { id, generation, length } = replica;
+    if (deletions.dooms(datanode.id, id, generation)) return;
+    const known = map.stored(datanode.id, id);
+    if (known?.generation === generation && known.length === length) return;
+    const block = use.committed(id);
+    if (block === undefined || generation > block.generation)
+      return uncommitted.see(datanode.id, replica, clock.monotonic());
+    if (generation < block.generation) {
+      // It missed bytes. (When no more deletions fit, the next full report brings it again.)
+      deletions.add(datanode.id, replica);
+      if (known?.generation === generation) map.remove(datanode.id, id);
+      return;
+    }
+    const whole = length === block.length;
+    map.put(datanode.id, replica, !whole);
+    if (!whole) log.corrupt(id, datanode.name, `it has ${length} bytes of ${block.length}`);
+    else if (transfers.arrived(id, datanode.id)) log.copied(id, datanode.name);
+    else return;
+    this.#p.onProgress();
+  }
+
+  #gone(datanode: Datanode, replica: Block): void {
+    const { map, deletions, uncommitted, verifications, onProgress } = this.#p;
+    const { id, generation } = replica;
+    const doomed = deletions.dooms(datanode.id, id, generation);
+    deletions.confirm(datanode.id, replica);
+    verifications.settle(datanode.id, id);
+    uncommitted.gone(datanode.id, replica);
+    const known = map.stored(datanode.id, id)?.generation === generation;
+    if (known) map.remove(datanode.id, id);
+    if (known || doomed) onProgress();
+  }
+
+  /** Does something for each item; other work of the process gets its turn in between. */
+  async #inSlices<T>(items: readonly T[], work: (item: T) => void): Promise<void> {
+    for (let at = 0; at < items.length; at += SLICE) {
+      if (at > 0) await new Promise<void>((resolve) => this.#p.clock.after(0, resolve));
+      for (const item of items.slice(at, at + SLICE)) work(item);
+    }
+  }
+}
+
+/** The ranges that are in one of two lists of digests only, or differ. Both in ascending order. */
+export function differingRanges(known: Iterable<RangeSummary>, reported: readonly RangeSummary[]): number[] {
+  const differing: number[] = [];
+  let at = 0;
+  for (const k of known) {
+    while (at < reported.length && reported[at]!.range < k.range) differing.push(reported[at++]!.range);
+    const r = reported[at];
+    if (r?.range !== k.range) differing.push(k.range);
+    else {
+      at++;
+      if (r.count !== k.count || r.digest !== k.digest) differing.push(k.range);
+    }
+  }
+  while (at < reported.length) differing.push(reported[at++]!.range);
+  return differing;
+}
+
+/** Ranges in ascending order, each once. EINVAL. */
+function inOrder(ranges: readonly RangeSummary[]): readonly RangeSummary[] {
+  const sorted = ranges.every((r, i) => i === 0 || ranges[i - 1]!.range < r.range)
+    ? ranges
+    : ranges.toSorted((a, b) => a.range - b.range);
+  for (const [i, { range, digest }] of sorted.entries()) {
+    if (!Number.isSafeInteger(range * BLOCK_RANGE) || !Number.isSafeInteger(digest) || sorted[i - 1]?.range === range)
+      throw new CairnError("EINVAL", `a report of digests names range ${range} in a way that cannot be`);
+  }
+  return sorted;
+}
+
+function checkBlock({ id }: Block): void {
+  if (!Number.isSafeInteger(id) || id <= 0) throw new CairnError("EINVAL", `a replica of block ${id} cannot be`);
+}
+
+function limit(n: number, most: number, what: string): void {
+  if (n > most) throw new CairnError("E2BIG", `${n} ${what}, more than ${most}`);
+}
