@@ -8,7 +8,7 @@ const MAX_SETTINGS_FILE = 1 << 20;
 
 /** Gives a command a flag for every setting of a daemon, and --config. */
 export function defineSettings(command: Command, daemon: string, table: SettingsTable): void {
-  command.option("--config <file>", "JSON file with settings, by their names in camel case: {\"port\": …}");
+  command.option("--config <file>", 'JSON file with settings, by their names in camel case: {"port": …}');
   for (const [key, { help, schema, default: fallback }] of Object.entries(table)) {
     const isSwitch = schema.safeParse(true).success;
     const required = fallback === undefined && !schema.safeParse(undefined).success;
@@ -16,7 +16,9 @@ export function defineSettings(command: Command, daemon: string, table: Settings
       ...(required ? ["required"] : fallback === undefined ? [] : [`default: ${JSON.stringify(fallback)}`]),
       `environment: ${envOf(daemon, key)}`,
     ];
-    command.addOption(new Option(`${flagOf(key)} ${isSwitch ? "[true|false]" : "<value>"}`, `${help} (${notes.join("; ")})`));
+    command.addOption(
+      new Option(`${flagOf(key)} ${isSwitch ? "[true|false]" : "<value>"}`, `${help} (${notes.join("; ")})`),
+    );
   }
 }
 

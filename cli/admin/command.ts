@@ -9,7 +9,9 @@ export function define(command: Command): void {
       const [{ report }, { withNamenode }] = await Promise.all([import("./report.js"), import("./connect.js")]);
       await withNamenode(findNamenode(options), findSecret(options), (link) => report(link, options.json === true));
     });
-  defineWhere(command.command("fsck [path]").description("check every block below a path; exit status 1 unless all is well"))
+  defineWhere(
+    command.command("fsck [path]").description("check every block below a path; exit status 1 unless all is well"),
+  )
     .option("--json", "for programs: every file with its blocks, and a summary")
     .option("--files", "list healthy files too, with their blocks")
     .action(async (path: string | undefined, options: WhereOptions & { json?: boolean; files?: boolean }) => {

@@ -12,7 +12,11 @@ export function define(command: Command): void {
     .command("start")
     .description("start what is not running of a cluster on this machine, and mount it")
     .addOption(root())
-    .option("--datanodes <n>", "how many datanodes (default: 3, or as many as there are)", wholeNumber(1, MAX_DATANODES))
+    .option(
+      "--datanodes <n>",
+      "how many datanodes (default: 3, or as many as there are)",
+      wholeNumber(1, MAX_DATANODES),
+    )
     .option("--mount <dir>", "where to mount it (default: mnt in the root)")
     .option("--http-port <port>", "the namenode's port, 0 for a free one (default: 9870)", wholeNumber(0, 65_535))
     .action(start);
@@ -62,7 +66,12 @@ async function status(options: RootOption & { json?: boolean }): Promise<void> {
   const state = await clusterState(new Layout(options.root));
   if (options.json) say(JSON.stringify(state, null, 2));
   else {
-    say(table(["daemon", "process", "state"], state.daemons.map((d) => [d.name, String(d.pid ?? "-"), d.state])));
+    say(
+      table(
+        ["daemon", "process", "state"],
+        state.daemons.map((d) => [d.name, String(d.pid ?? "-"), d.state]),
+      ),
+    );
     say("");
     say(`Folder       ${state.mount}`);
     say(`Status page  ${state.statusPage}`);

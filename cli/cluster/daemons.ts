@@ -27,9 +27,17 @@ export interface Started {
   exit(): string | undefined;
 }
 
+/** Copies of a block unless there are fewer datanodes, where more could never be made. */
+const DEFAULT_REPLICAS = 3;
+
 /** The daemons of a cluster, in the order of starting. */
-export function daemonsOf(layout: Layout, config: ClusterConfig): { namenode: Daemon; datanodes: Daemon[]; mount: Daemon } {
+export function daemonsOf(
+  layout: Layout,
+  config: ClusterConfig,
+): { namenode: Daemon; datanodes: Daemon[]; mount: Daemon } {
   const url = `http://127.0.0.1:${config.httpPort}`;
+  const count = config.datanodePorts.length;
+  const fewer = count < DEFAULT_REPLICAS && process.env["CAIRN_NAMENODE_REPLICAS"] === undefined;
   const daemon = (kind: string, name: string, own: string[], flags: string[]): Daemon => ({
     name,
     args: [kind, ...own, ...flags, ...settingsFile(layout, kind)],
@@ -40,16 +48,11 @@ export function daemonsOf(layout: Layout, config: ClusterConfig): { namenode: Da
       "namenode",
       "namenode",
       ["--data-dir", layout.data("namenode")],
-      ["--port", String(config.httpPort)],
+      ["--port", String(config.httpPort), ...(fewer ? ["--replicas", String(count)] : [])],
     ),
     datanodes: config.datanodePorts.map((port, i) => {
       const name = datanodeName(i + 1);
-      return daemon(
-        "datanode",
-        name,
-        ["--data-dir", layout.data(name)],
-        ["--namenode", url, "--port", String(port)],
-      );
+      return daemon("datanode", name, ["--data-dir", layout.data(name)], ["--namenode", url, "--port", String(port)]);
     }),
     mount: daemon("mount", "mount", [config.mount], ["--namenode", url]),
   };

@@ -1,4 +1,4 @@
-import { mkdirSync, openSync, writeSync, closeSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { CairnError } from "../../common/errors.js";
 import type { Layout } from "./layout.js";

@@ -43,7 +43,7 @@ export function datanodesReady(port: number, datanodePorts: readonly number[], w
 /** Waits until the mountpoint has a file system that answers. */
 export function mountReady(mountpoint: string, wait: Wait): Promise<void> {
   return until(wait, async () => {
-    if (mountedAt(mountpoint) === undefined) return `nothing is mounted on ${mountpoint} yet`;
+    if ((await mountedAt(mountpoint)) === undefined) return `nothing is mounted on ${mountpoint} yet`;
     return (await answers(mountpoint)) ? undefined : `the file system on ${mountpoint} does not answer`;
   });
 }

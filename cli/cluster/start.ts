@@ -6,7 +6,7 @@ import { type ClusterConfig, MAX_DATANODES, readConfigIfAny, writeConfig } from 
 import { type Daemon, daemonsOf, runningPid, type Started, startDaemon } from "./daemons.js";
 import type { Layout } from "./layout.js";
 import { withLock } from "./lock.js";
-import { answers, mountedAt } from "./mountpoint.js";
+import { answers, clear, mountedAt } from "./mountpoint.js";
 import { freePort, isFree } from "./ports.js";
 import { datanodesReady, mountReady, namenodeReady } from "./ready.js";
 
@@ -59,7 +59,10 @@ async function decide(layout: Layout, options: StartOptions, say: (line: string)
     known !== undefined && runningPid(layout, daemonsOf(layout, known)[name]) !== undefined;
   const mount = resolve(options.mount ?? known?.mount ?? layout.mount);
   if (running("mount") && mount !== known?.mount) {
-    throw new CairnError("EBUSY", `cannot mount on ${mount}: the cluster in ${layout.root} is mounted on ${known?.mount}`);
+    throw new CairnError(
+      "EBUSY",
+      `cannot mount on ${mount}: the cluster in ${layout.root} is mounted on ${known?.mount}`,
+    );
   }
   const httpPort = await decideHttpPort(layout, options, known?.httpPort, running("namenode"));
   const datanodePorts = await decideDatanodePorts(layout, options, known, httpPort, say);
@@ -116,13 +119,15 @@ async function mendMountpoint(
   say: (line: string) => void,
 ): Promise<void> {
   if (runningPid(layout, mount) !== undefined) return;
-  const there = mountedAt(config.mount);
+  const there = await mountedAt(config.mount);
   if (there !== undefined) {
     if (!there.type.startsWith("fuse") || (await answers(config.mount))) {
-      throw new CairnError("EBUSY", `cannot mount on ${config.mount}: ${there.source} (${there.type}) is mounted there`);
+      throw new CairnError(
+        "EBUSY",
+        `cannot mount on ${config.mount}: ${there.source} (${there.type}) is mounted there`,
+      );
     }
-    const { unmount } = await import("../../fuse/umount.js");
-    await unmount(config.mount);
+    await clear(config.mount);
     say(`${config.mount} was left behind by a mount that died; it has been cleared`);
   }
   mkdirSync(config.mount, { recursive: true });

@@ -27,7 +27,7 @@ export async function clusterState(layout: Layout): Promise<ClusterState> {
   const config = readConfig(layout.root);
   const { namenode, datanodes, mount } = daemonsOf(layout, config);
   const known = await askStatus(config.httpPort).catch(() => undefined);
-  const mounted = mountedAt(config.mount) !== undefined && (await answers(config.mount));
+  const mounted = (await mountedAt(config.mount)) !== undefined && (await answers(config.mount));
   const state = (daemon: Daemon, complaint: string | undefined): DaemonState => {
     const pid = runningPid(layout, daemon) ?? null;
     return { name: daemon.name, pid, state: pid === null ? "not running" : (complaint ?? "running") };

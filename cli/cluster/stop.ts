@@ -5,7 +5,7 @@ import { type ClusterConfig, readConfigIfAny } from "./config.js";
 import { type Daemon, daemonsOf, runningPid } from "./daemons.js";
 import { Layout } from "./layout.js";
 import { withLock } from "./lock.js";
-import { mountedAt, mountsBelow } from "./mountpoint.js";
+import { clear, mountedAt, mountsBelow } from "./mountpoint.js";
 import { removePidFile, terminate } from "./process.js";
 
 /** How long a daemon may take to end after SIGTERM, ms: a mount writes out what it still holds. */
@@ -26,14 +26,13 @@ export async function stopCluster(root: string, wipe: boolean, say: (line: strin
   await withLock(layout, async () => {
     const { namenode, datanodes, mount } = daemonsOf(layout, config);
     await stopDaemon(layout, mount, MOUNT_STOP_MS, say);
-    if (mountedAt(config.mount)?.type.startsWith("fuse")) {
-      const { unmount } = await import("../../fuse/umount.js");
-      await unmount(config.mount);
+    if ((await mountedAt(config.mount))?.type.startsWith("fuse")) {
+      await clear(config.mount);
       say(`${config.mount} was still mounted; it has been cleared`);
     }
     await Promise.all(datanodes.map((datanode) => stopDaemon(layout, datanode, DAEMON_STOP_MS, say)));
     await stopDaemon(layout, namenode, DAEMON_STOP_MS, say);
-    if (wipe) removeData(layout, config);
+    if (wipe) await removeData(layout, config);
   });
   if (wipe) {
     removeIfEmpty(layout.run);
@@ -42,18 +41,25 @@ export async function stopCluster(root: string, wipe: boolean, say: (line: strin
   }
 }
 
-async function stopDaemon(layout: Layout, daemon: Daemon, timeoutMs: number, say: (line: string) => void): Promise<void> {
+async function stopDaemon(
+  layout: Layout,
+  daemon: Daemon,
+  timeoutMs: number,
+  say: (line: string) => void,
+): Promise<void> {
   const pid = runningPid(layout, daemon);
   if (pid !== undefined) {
     const willing = await terminate(pid, timeoutMs);
-    say(`${daemon.name.padEnd(12)} stopped${willing ? "" : `, by force: it had not ended after ${timeoutMs / 1000} s`}`);
+    say(
+      `${daemon.name.padEnd(12)} stopped${willing ? "" : `, by force: it had not ended after ${timeoutMs / 1000} s`}`,
+    );
   }
   removePidFile(layout.pidFile(daemon.name));
 }
 
 /** Removes what clusters keep below a root, and nothing else that may lie there. EBUSY when something is mounted there. */
-function removeData(layout: Layout, config: ClusterConfig): void {
-  const mounted = mountsBelow(layout.root).filter((at) => at !== layout.root);
+async function removeData(layout: Layout, config: ClusterConfig): Promise<void> {
+  const mounted = await mountsBelow(layout.root);
   if (mounted.length > 0) {
     throw new CairnError("EBUSY", `cannot wipe ${layout.root}: ${mounted.join(", ")} is mounted below it`);
   }

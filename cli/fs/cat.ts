@@ -12,7 +12,10 @@ export async function cat(client: CairnClient, paths: readonly string[]): Promis
   for (const path of paths.map(normalize)) {
     const inode = await client.meta.resolve(path, true);
     if (!isFile(inode)) {
-      throw new CairnError(isDirectory(inode) ? "EISDIR" : "EINVAL", `cannot read ${path}: it is a ${typeName(inode.mode)}`);
+      throw new CairnError(
+        isDirectory(inode) ? "EISDIR" : "EINVAL",
+        `cannot read ${path}: it is a ${typeName(inode.mode)}`,
+      );
     }
     const content = client.open(inode);
     try {

@@ -1,5 +1,5 @@
-import { connectClient } from "../../client/index.js";
 import type { CairnClient } from "../../client/contract.js";
+import { connectClient } from "../../client/index.js";
 import { silentLogger } from "../../common/log.js";
 import { findNamenode, findSecret, type WhereOptions } from "../where.js";
 import { Progress } from "./progress.js";

@@ -63,7 +63,11 @@ export async function policy(client: CairnClient, path: string, options: PolicyO
     inode = await client.meta.setAttributes(inode.ino, { policy: wanted });
   }
   const title = `${normalize(path)}${isDirectory(inode) ? " (for what is made in it from now on)" : ""}`;
-  await print(`${title}\n${policyFacts(inode).map(([name, value]) => `  ${name}: ${value}`).join("\n")}\n`);
+  await print(
+    `${title}\n${policyFacts(inode)
+      .map(([name, value]) => `  ${name}: ${value}`)
+      .join("\n")}\n`,
+  );
 }
 
 function policyFacts(inode: Inode): [string, string][] {

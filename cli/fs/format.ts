@@ -19,13 +19,13 @@ export function human(bytes: number): string {
 
 const S_IFMT = 0o170000;
 const TYPES: Record<number, [letter: string, words: string]> = {
-  0o140000: ["s", "socket"],
-  0o120000: ["l", "symbolic link"],
-  0o100000: ["-", "regular file"],
-  0o060000: ["b", "block special file"],
-  0o040000: ["d", "directory"],
-  0o020000: ["c", "character special file"],
-  0o010000: ["p", "fifo"],
+  26411: ["s", "socket"],
+  21609: ["l", "symbolic link"],
+  16807: ["-", "regular file"],
+  14406: ["b", "block special file"],
+  9604: ["d", "directory"],
+  4802: ["c", "character special file"],
+  2401: ["p", "fifo"],
 };
 
 /** Whether an inode is a directory. */

@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { type FileHandle, chmod, lutimes, mkdir, open, rename, rm, stat, symlink } from "node:fs/promises";
+import { chmod, type FileHandle, lutimes, mkdir, open, rename, rm, stat, symlink } from "node:fs/promises";
 import { basename } from "node:path";
+import type { CairnClient } from "../../client/contract.js";
 import { toMs } from "../../common/clock.js";
 import { CairnError, wrap } from "../../common/errors.js";
-import type { CairnClient } from "../../client/contract.js";
 import type { Inode } from "../../proto/gen/types.js";
 import { isDirectory, isFile, isSymlink, typeName } from "./format.js";
 import { join, normalize } from "./paths.js";

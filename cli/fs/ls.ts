@@ -14,9 +14,14 @@ export interface LsOptions {
 /** `cairn fs ls`: names, or with `long` what `ls -l` shows, page by page (columns are as wide as the page needs). */
 export async function ls(client: CairnClient, paths: readonly string[], options: LsOptions): Promise<void> {
   const found: { path: string; inode: Inode }[] = [];
-  for (const path of paths.map(normalize)) found.push({ path, inode: await client.meta.resolve(path, options.long !== true) });
+  for (const path of paths.map(normalize))
+    found.push({ path, inode: await client.meta.resolve(path, options.long !== true) });
   const files = found.filter(({ inode }) => !isDirectory(inode));
-  if (files.length > 0) await list(files.map(({ path, inode }) => ({ name: Buffer.from(path), inode })), options);
+  if (files.length > 0)
+    await list(
+      files.map(({ path, inode }) => ({ name: Buffer.from(path), inode })),
+      options,
+    );
   const folders = found.filter(({ inode }) => isDirectory(inode));
   const titled = options.recursive === true || found.length > 1;
   let first = files.length === 0;

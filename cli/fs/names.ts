@@ -1,5 +1,5 @@
-import { CairnError, wrap } from "../../common/errors.js";
 import type { CairnClient } from "../../client/contract.js";
+import { CairnError, wrap } from "../../common/errors.js";
 import type { Inode } from "../../proto/gen/types.js";
 import { isDirectory } from "./format.js";
 import { join, normalize, split } from "./paths.js";

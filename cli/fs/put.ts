@@ -1,9 +1,9 @@
-import { type FileHandle, lstat, open, opendir, readlink, stat } from "node:fs/promises";
-import type { Stats } from "node:fs";
-import { basename, resolve } from "node:path";
 import { randomBytes } from "node:crypto";
-import { CairnError, wrap } from "../../common/errors.js";
+import type { Stats } from "node:fs";
+import { type FileHandle, lstat, open, opendir, readlink, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
 import type { CairnClient, NewInode } from "../../client/contract.js";
+import { CairnError, wrap } from "../../common/errors.js";
 import type { Inode } from "../../proto/gen/types.js";
 import { isDirectory } from "./format.js";
 import { join, normalize, split } from "./paths.js";

@@ -1,5 +1,5 @@
-import { MAX_DIRECTORY_PAGE } from "../../common/limits.js";
 import type { CairnClient } from "../../client/contract.js";
+import { MAX_DIRECTORY_PAGE } from "../../common/limits.js";
 import type { Dentry, Inode } from "../../proto/gen/types.js";
 
 /** The pages of a directory, one after the other, in the order of the names' bytes. */
