@@ -1,0 +1,385 @@
+import { constants } from "node:fs";
+import type { CairnClient, NewInode } from "../client/contract.js";
+import { CairnError, codeOf, messageOf } from "../common/errors.js";
+import { MAX_NAME, ROOT_INO } from "../common/limits.js";
+import type { Logger } from "../common/log.js";
+import type { Inode } from "../proto/gen/types.js";
+import { MetadataCache } from "./cache.js";
+import { DirectoryStream } from "./directory.js";
+import { FileHandles } from "./files.js";
+import { HandleTable } from "./handles.js";
+import { isDirectory, isRegular, statisticsOf } from "./inode.js";
+import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, Opened } from "./types.js";
+import type { Validity } from "./validity.js";
+import { checkXattrName } from "./xattr.js";
+
+const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, O_EXCL } = constants;
+const S_ISGID = 0o2000;
+const PERMISSIONS = 0o7777;
+/** Entries asked of the namenode at once when a directory is read. */
+const DIRECTORY_PAGE = 1000;
+
+/**
+ * The file system as the kernel sees it: operations on inode numbers and handles, on behalf of a caller. It knows nothing of how
+ * requests come from the kernel (fuse/native/ does for libfuse 2). Inode numbers are the namenode's: 64 bits, never reused, so
+ * they need no table. Permissions are the kernel's business (default_permissions). Every method throws CairnError with the errno
+ * a local disk would give.
+ */
+export class FileSystem {
+  readonly #client: CairnClient;
+  readonly #cache: MetadataCache;
+  readonly #files: FileHandles;
+  readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
+
+  constructor(options: { client: CairnClient; validity: Validity; log: Logger }) {
+    this.#client = options.client;
+    this.#cache = new MetadataCache(options.validity);
+    this.#files = new FileHandles(options.client, this.#cache, options.log);
+  }
+
+  // ---- names ----
+
+  /** The inode of a name. ENOENT, ENOTDIR, ENAMETOOLONG. */
+  async lookup(dir: number, name: Buffer, _caller: Caller): Promise<Inode> {
+    const known = this.#cache.dentry(dir, name);
+    if (known !== undefined) {
+      const inode = await this.#attributes(known).catch(unlessStale);
+      if (inode) return inode;
+    }
+    checkName(name);
+    const question = this.#cache.question();
+    const inode = await this.#client.meta.lookup(dir, name);
+    this.#cache.putInode(inode, question);
+    this.#cache.putDentry(dir, name, inode.ino, question);
+    return this.#files.effective(inode);
+  }
+
+  /** The inode number of a name if it is known without asking the namenode. */
+  known(dir: number, name: Buffer): number | undefined {
+    return this.#cache.dentry(dir, name);
+  }
+
+  /** What is known of a name turned out wrong (ESTALE): the next lookup asks the namenode. */
+  distrust(dir: number, name: Buffer): void {
+    this.#cache.removeDentry(dir, name);
+  }
+
+  /** The kernel no longer knows this inode. */
+  forget(ino: number): void {
+    this.#cache.forgetInode(ino);
+  }
+
+  /** Makes a file, FIFO, socket or device. EEXIST. */
+  async mknod(dir: number, name: Buffer, mode: number, rdev: number, caller: Caller): Promise<Inode> {
+    const type = (mode & S_IFMT) === 0 ? S_IFREG : mode & S_IFMT;
+    return this.#make(dir, name, { mode: type | (mode & PERMISSIONS), rdev, uid: caller.uid, gid: caller.gid });
+  }
+
+  /** Makes a directory. EEXIST. */
+  async mkdir(dir: number, name: Buffer, mode: number, caller: Caller): Promise<Inode> {
+    return this.#make(dir, name, { mode: S_IFDIR | (mode & PERMISSIONS), uid: caller.uid, gid: caller.gid });
+  }
+
+  /** Makes a symlink. EEXIST. */
+  async symlink(dir: number, name: Buffer, target: Buffer, caller: Caller): Promise<Inode> {
+    return this.#make(dir, name, { mode: S_IFLNK | 0o777, target, uid: caller.uid, gid: caller.gid });
+  }
+
+  /** Removes a name that is no directory. EISDIR, ENOENT. */
+  async unlink(dir: number, name: Buffer, _caller: Caller): Promise<void> {
+    checkName(name);
+    await this.#client.meta.unlink(dir, name);
+    this.#removed(dir, name);
+  }
+
+  /** Removes an empty directory. ENOTEMPTY, ENOTDIR, ENOENT. */
+  async rmdir(dir: number, name: Buffer, _caller: Caller): Promise<void> {
+    checkName(name);
+    await this.#client.meta.rmdir(dir, name);
+    this.#removed(dir, name);
+  }
+
+  /** Moves a name, over an existing one where rename(2) may. */
+  async rename(
+    from: { dir: number; name: Buffer },
+    to: { dir: number; name: Buffer },
+    flags: { noReplace?: boolean; exchange?: boolean },
+    _caller: Caller,
+  ): Promise<void> {
+    checkName(from.name);
+    checkName(to.name);
+    const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, flags);
+    this.#removed(from.dir, from.name);
+    this.#removed(to.dir, to.name);
+    const question = this.#cache.question();
+    this.#cache.putInode(moved, question);
+    this.#cache.putDentry(to.dir, to.name, moved.ino, question);
+    if (replaced) this.#cache.putInode(replaced, question);
+    if (replaced && flags.exchange) this.#cache.putDentry(from.dir, from.name, replaced.ino, question);
+  }
+
+  /** A further name for a file. EEXIST, EPERM on directories, EMLINK. */
+  async link(ino: number, dir: number, name: Buffer, _caller: Caller): Promise<Inode> {
+    checkName(name);
+    const question = this.#cache.question();
+    const inode = await this.#client.meta.link(ino, dir, name);
+    this.#entered(dir, name, inode, question);
+    return this.#files.effective(inode);
+  }
+
+  /** The target of a symlink. EINVAL when it is none. */
+  async readlink(ino: number, _caller: Caller): Promise<Buffer> {
+    const inode = this.#cache.inode(ino) ?? (await this.#ask(ino));
+    if ((inode.mode & S_IFMT) !== S_IFLNK) throw new CairnError("EINVAL", `read inode ${ino} as a symlink`);
+    return Buffer.from(inode.target);
+  }
+
+  async #make(dir: number, name: Buffer, node: NewInode): Promise<Inode> {
+    checkName(name);
+    const inherited = await this.#inheritGroup(dir, node);
+    const question = this.#cache.question();
+    const { inode } = await this.#client.meta.create(dir, name, inherited);
+    this.#entered(dir, name, inode, question);
+    return inode;
+  }
+
+  /** In a directory with setgid, what is made gets its group, and directories the bit too. */
+  async #inheritGroup(dir: number, node: NewInode): Promise<NewInode> {
+    const parent = this.#cache.ownership(dir) ?? (await this.#ask(dir));
+    if ((parent.mode & S_ISGID) === 0) return node;
+    const mode = isDirectory(node) ? node.mode | S_ISGID : node.mode;
+    return { ...node, gid: parent.gid, mode };
+  }
+
+  #entered(dir: number, name: Buffer, inode: Inode, question: ReturnType<MetadataCache["question"]>): void {
+    this.#cache.putInode(inode, question);
+    this.#cache.putDentry(dir, name, inode.ino, question);
+    this.#cache.changed(dir);
+  }
+
+  #removed(dir: number, name: Buffer): void {
+    const ino = this.#cache.removeDentry(dir, name);
+    if (ino !== undefined) this.#cache.changed(ino);
+    this.#cache.changed(dir);
+  }
+
+  // ---- attributes ----
+
+  /** The attributes, unflushed writes of this mount included. ESTALE when the inode is gone. */
+  async getattr(ino: number, _caller: Caller): Promise<Inode> {
+    return this.#attributes(ino);
+  }
+
+  /** The attributes of an open file. EBADF. */
+  async getattrOfHandle(handle: number, caller: Caller): Promise<Inode> {
+    return this.getattr(this.#files.ino(handle), caller);
+  }
+
+  /** Changes attributes. A size is set before the times are, so that these stay as given. */
+  async setattr(ino: number, update: AttributeUpdate, _caller: Caller): Promise<Inode> {
+    const { size, ...change } = update;
+    let inode: Inode | undefined;
+    if (size !== undefined) inode = await this.#files.truncate(this.#cache.inode(ino) ?? (await this.#ask(ino)), size);
+    if (Object.keys(change).length > 0) {
+      // A commit sets mtime: one that comes after this call would undo what it sets.
+      if (change.mtime !== undefined) await this.#files.commit(ino);
+      if (change.mode !== undefined) change.mode &= PERMISSIONS;
+      const question = this.#cache.question();
+      inode = await this.#client.meta.setAttributes(ino, change);
+      this.#cache.putInode(inode, question);
+    }
+    return inode ? this.#files.effective(inode) : this.#attributes(ino);
+  }
+
+  /** Changes attributes of an open file. EBADF. */
+  async setattrOfHandle(handle: number, update: AttributeUpdate, caller: Caller): Promise<Inode> {
+    return this.setattr(this.#files.ino(handle), update, caller);
+  }
+
+  async #attributes(ino: number): Promise<Inode> {
+    this.#files.settle(ino);
+    const cached = this.#cache.inode(ino);
+    if (cached) return this.#files.effective(cached);
+    try {
+      return this.#files.effective(await this.#ask(ino));
+    } catch (err) {
+      const orphan = codeOf(err) === "ESTALE" && this.#files.orphan(ino);
+      if (orphan) return orphan;
+      throw err;
+    }
+  }
+
+  async #ask(ino: number): Promise<Inode> {
+    const question = this.#cache.question();
+    const inode = await this.#client.meta.getInode(ino);
+    this.#cache.putInode(inode, question);
+    return inode;
+  }
+
+  /** Space of the cluster, as `df` is to show it. */
+  async statfs(_caller: Caller): Promise<FileSystemStatistics> {
+    return statisticsOf(await this.#client.meta.capacity());
+  }
+
+  // ---- files ----
+
+  /**
+   * Makes a file and opens it; one that exists is opened as open() would, unless `flags` have O_EXCL (EEXIST).
+   * @param flags of open(2)
+   */
+  async create(dir: number, name: Buffer, mode: number, flags: number, caller: Caller): Promise<Opened> {
+    checkName(name);
+    const node = { mode: S_IFREG | (mode & PERMISSIONS), uid: caller.uid, gid: caller.gid };
+    const inherited = await this.#inheritGroup(dir, node);
+    const question = this.#cache.question();
+    const { inode, existed } = await this.#client.meta.create(dir, name, inherited, (flags & O_EXCL) === 0);
+    this.#entered(dir, name, inode, question);
+    return this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
+  }
+
+  /**
+   * Opens a regular file: reads see everything that was committed before (close-to-open).
+   * @param flags of open(2): access mode, O_APPEND and O_TRUNC are heeded. EISDIR, ESTALE.
+   */
+  async open(ino: number, flags: number, _caller: Caller): Promise<Opened> {
+    const last = this.#cache.last(ino);
+    const inode = await this.#ask(ino);
+    if (isDirectory(inode)) throw new CairnError("EISDIR", `open directory ${ino} as a file`);
+    if (!isRegular(inode)) throw new CairnError("ENXIO", `open special file ${ino}, which is the kernel's to open`);
+    const opened = await this.#files.open(inode, flags);
+    return { ...opened, grown: last !== undefined && last.size < inode.size };
+  }
+
+  /** Reads into target; resolves to the bytes read, less than asked only at the end of the file. EBADF, EIO. */
+  read(handle: number, offset: number, target: Buffer, _caller: Caller): Promise<number> {
+    return this.#files.read(handle, offset, target);
+  }
+
+  /** Writes all of data, at the end where the handle has O_APPEND. `data` may be reused once this resolves. */
+  write(handle: number, offset: number, data: Buffer, _caller: Caller): Promise<void> {
+    return this.#files.write(handle, offset, data);
+  }
+
+  /** close(2) of one descriptor: commits what was written, and reports what went wrong with it. */
+  flush(handle: number, _caller: Caller): Promise<void> {
+    return this.#files.flush(handle);
+  }
+
+  /** Everything written is on disks when this resolves. */
+  fsync(handle: number, _caller: Caller): Promise<void> {
+    return this.#files.fsync(handle);
+  }
+
+  /** The last descriptor of a handle is closed. Never throws but EBADF: nobody could hear it. */
+  release(handle: number): Promise<void> {
+    return this.#files.release(handle);
+  }
+
+  // ---- directories ----
+
+  /** Opens a directory for readdir. ENOTDIR, ESTALE. */
+  async opendir(ino: number, _caller: Caller): Promise<number> {
+    this.#directories.reserve();
+    const inode = this.#cache.ownership(ino) ?? (await this.#ask(ino));
+    if (!isDirectory(inode)) throw new CairnError("ENOTDIR", `open inode ${ino} as a directory`);
+    const stream = new DirectoryStream((after) => this.#client.meta.readDirectory(ino, after, DIRECTORY_PAGE));
+    return this.#directories.add({ ino, stream });
+  }
+
+  /**
+   * Hands out entries from a position on ("." and ".." first) until `take` returns false or the directory ends.
+   * @param from 0, or `next` of an entry handed out earlier
+   */
+  async readdir(
+    handle: number,
+    from: number,
+    take: (entry: DirectoryEntry) => boolean,
+    _caller: Caller,
+  ): Promise<void> {
+    const { ino, stream } = this.#directories.get(handle);
+    if (from === 0) stream.rewind();
+    if (from === 0 && !take({ name: Buffer.from("."), ino, mode: S_IFDIR, next: 1 })) return;
+    if (from <= 1) {
+      const parent = (this.#cache.ownership(ino) ?? (await this.#ask(ino))).parent || ROOT_INO;
+      if (!take({ name: Buffer.from(".."), ino: parent, mode: S_IFDIR, next: 2 })) return;
+    }
+    for (let at = Math.max(from, 2); ; ) {
+      const question = this.#cache.question();
+      const entries = await stream.from(at - 2);
+      if (entries.length === 0) return;
+      for (const { name, inode } of entries) {
+        at++;
+        const bytes = asBuffer(name);
+        if (!take({ name: bytes, ino: inode.ino, mode: inode.mode, next: at })) return;
+        this.#cache.putInode(inode, question);
+        this.#cache.putDentry(ino, bytes, inode.ino, question);
+      }
+    }
+  }
+
+  /** Closes a directory. EBADF. */
+  releasedir(handle: number): void {
+    this.#directories.remove(handle);
+  }
+
+  /** The names in a directory, and all else done so far, are on the namenode's disk when this resolves. */
+  async fsyncdir(_caller: Caller): Promise<void> {
+    await this.#client.meta.sync();
+  }
+
+  // ---- extended attributes ----
+
+  /** ENODATA; EOPNOTSUPP for names in a space that is not kept. */
+  async getxattr(ino: number, name: Buffer, _caller: Caller): Promise<Buffer> {
+    checkXattrName(name);
+    return asBuffer(await this.#client.meta.getXattr(ino, name));
+  }
+
+  /** EEXIST or ENODATA as `mode` demands. */
+  async setxattr(
+    ino: number,
+    name: Buffer,
+    value: Buffer,
+    mode: "create" | "replace" | undefined,
+    _caller: Caller,
+  ): Promise<void> {
+    checkXattrName(name);
+    await this.#client.meta.setXattr(ino, name, Buffer.from(value), mode);
+    this.#cache.changed(ino);
+  }
+
+  async listxattr(ino: number, _caller: Caller): Promise<Buffer[]> {
+    return (await this.#client.meta.listXattrs(ino)).map(asBuffer);
+  }
+
+  /** ENODATA. */
+  async removexattr(ino: number, name: Buffer, _caller: Caller): Promise<void> {
+    checkXattrName(name);
+    await this.#client.meta.removeXattr(ino, name);
+    this.#cache.changed(ino);
+  }
+
+  /** Commits everything written through this mount. Throws the first error, after having tried all files. */
+  async flushAll(): Promise<void> {
+    const failures = await this.#files.flushAll();
+    if (failures.length > 0) {
+      const sentence = `commit ${failures.length} open files: ${failures.map(messageOf).join("; ")}`;
+      throw new CairnError(codeOf(failures[0]), sentence);
+    }
+  }
+}
+
+function checkName(name: Buffer): void {
+  if (name.length > MAX_NAME) {
+    throw new CairnError("ENAMETOOLONG", `use a name of ${name.length} bytes; at most ${MAX_NAME} are allowed`);
+  }
+}
+
+/** Lets ESTALE pass as undefined: what was remembered is gone, and the namenode is to be asked. */
+function unlessStale(err: unknown): undefined {
+  if (codeOf(err) !== "ESTALE") throw err;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}

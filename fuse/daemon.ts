@@ -1,0 +1,57 @@
+import { spawn } from "node:child_process";
+import type { CairnClient } from "../client/contract.js";
+import { RealClock } from "../common/clock.js";
+import { InvariantError } from "../common/errors.js";
+import type { Logger } from "../common/log.js";
+import { mount } from "./mount.js";
+import type { MountSettings } from "./settings.js";
+import { unmountCommands } from "./umount.js";
+
+/** What of the settings a mount needs that already has its client. */
+export type ServeSettings = Pick<
+  MountSettings,
+  "mountpoint" | "allowOther" | "nonempty" | "cacheMs" | "readAhead" | "unmountTimeoutMs"
+>;
+
+/**
+ * Mounts and serves until somebody unmounts, or SIGTERM or SIGINT come: then everything written is committed, the mount undone and
+ * the client closed. Rejects when it cannot mount, and when something could not be committed. Whatever goes wrong beyond
+ * understanding ends the process with status 1 and leaves no mount behind.
+ */
+export async function serve(client: CairnClient, settings: ServeSettings, source: string, log: Logger): Promise<void> {
+  const stop = signalled(["SIGTERM", "SIGINT"]);
+  const { mountpoint, allowOther = process.getuid?.() === 0, nonempty, cacheMs, readAhead } = settings;
+  const options = { source, allowOther, nonempty, cacheMs, readAhead };
+  try {
+    const mounted = await mount({ client, mountpoint, options, clock: new RealClock(), log });
+    process.on("uncaughtException", (err) => die(mounted.mountpoint, log, err));
+    log.info({ mountpoint: mounted.mountpoint }, "mounted");
+    const signal = await Promise.race([stop, mounted.ended]);
+    log.info({ mountpoint: mounted.mountpoint }, signal ? `${signal}: unmounting` : "unmounted by someone else");
+    const how = await mounted.unmount(settings.unmountTimeoutMs);
+    if (how === "lazy") log.warn({ mountpoint: mounted.mountpoint }, "unmounted while programs still used it");
+  } finally {
+    await client.close();
+  }
+  log.info("stopped");
+}
+
+/** Better down than wrong, but not with a mountpoint that hangs: it is taken away once this process is gone. */
+function die(mountpoint: string, log: Logger, err: Error): never {
+  log.fatal({ err }, err instanceof InvariantError ? "an invariant does not hold: stopping" : "stopping");
+  for (const [program, args] of unmountCommands(mountpoint, true).slice(0, 1)) {
+    spawn(program, args, { detached: true, stdio: "ignore" }).unref();
+  }
+  process.exit(1);
+}
+
+/** Resolves to the first of these signals. A second one kills the process as if nobody listened. */
+function signalled(signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    const heard = (signal: NodeJS.Signals) => {
+      for (const each of signals) process.off(each, heard);
+      resolve(signal);
+    };
+    for (const each of signals) process.on(each, heard);
+  });
+}

@@ -1,0 +1,173 @@
+import { constants } from "node:fs";
+import type { CairnClient } from "../client/contract.js";
+import { CairnError, messageOf } from "../common/errors.js";
+import type { Logger } from "../common/log.js";
+import type { Inode } from "../proto/gen/types.js";
+import type { MetadataCache } from "./cache.js";
+import { HandleTable } from "./handles.js";
+import { OpenFile } from "./open-files.js";
+import type { Opened } from "./types.js";
+
+const { O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_TRUNC } = { O_ACCMODE: 3, ...constants };
+
+/** One open of a regular file. */
+interface FileHandle {
+  readonly file: OpenFile;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  readonly append: boolean;
+}
+
+/** The open regular files of a mount: handles, and the content that the handles of one inode share. */
+export class FileHandles {
+  readonly #client: CairnClient;
+  readonly #cache: MetadataCache;
+  readonly #log: Logger;
+  readonly #handles = new HandleTable<FileHandle>();
+  readonly #files = new Map<number, OpenFile>();
+
+  constructor(client: CairnClient, cache: MetadataCache, log: Logger) {
+    this.#client = client;
+    this.#cache = cache;
+    this.#log = log;
+  }
+
+  /** Opens a file whose attributes have just been asked for. */
+  async open(inode: Inode, flags: number): Promise<Opened> {
+    this.#handles.reserve();
+    const content = this.#client.open(inode);
+    let file = this.#files.get(inode.ino);
+    if (!file) {
+      file = new OpenFile(content, inode);
+      this.#files.set(inode.ino, file);
+    }
+    file.retain();
+    file.inode = inode;
+    const access = flags & O_ACCMODE;
+    const handle = this.#handles.add({
+      file,
+      readable: access !== O_WRONLY,
+      writable: access !== O_RDONLY,
+      append: (flags & O_APPEND) !== 0,
+    });
+    try {
+      if ((flags & O_TRUNC) !== 0) await this.#truncate(file, 0);
+    } catch (err) {
+      await this.release(handle);
+      throw err;
+    }
+    return { handle, inode: file.attributes(file.inode), grown: false };
+  }
+
+  /** The inode number of a handle. EBADF. */
+  ino(handle: number): number {
+    return this.#handles.get(handle).file.content.ino;
+  }
+
+  /** EBADF when the handle is not open for reading. */
+  async read(handle: number, offset: number, target: Buffer): Promise<number> {
+    const { file, readable } = this.#handles.get(handle);
+    if (!readable) throw new CairnError("EBADF", `read inode ${file.content.ino} through a handle opened for writing`);
+    return file.content.read(offset, target);
+  }
+
+  /** EBADF when the handle is not open for writing. */
+  async write(handle: number, offset: number, data: Buffer): Promise<void> {
+    const { file, writable, append } = this.#handles.get(handle);
+    if (!writable) throw new CairnError("EBADF", `write inode ${file.content.ino} through a handle opened for reading`);
+    await file.content.write(append ? undefined : offset, data);
+    file.written = true;
+  }
+
+  /** Commits what was written. A handle that cannot write has nothing to commit, and must not take a writer's error. */
+  async flush(handle: number): Promise<void> {
+    const { file, writable } = this.#handles.get(handle);
+    if (writable) await this.#settling(file, () => file.flush());
+  }
+
+  async fsync(handle: number): Promise<void> {
+    const { file } = this.#handles.get(handle);
+    await this.#settling(file, () => file.fsync());
+  }
+
+  /** Gives a handle up. EBADF. */
+  async release(handle: number): Promise<void> {
+    const { file } = this.#handles.remove(handle);
+    file.drop();
+    if (file.handles === 0) this.#files.delete(file.content.ino);
+    try {
+      await this.#settling(file, () => file.content.close());
+    } catch (err) {
+      // flush has told the program all that went wrong until close(2); what comes after has no one to be told.
+      this.#log.error({ ino: file.content.ino }, `closing a file failed: ${messageOf(err)}`);
+    }
+  }
+
+  /** Sets the size of a file, open or not. Resolves to its attributes. */
+  async truncate(inode: Inode, size: number): Promise<Inode> {
+    const open = this.#files.get(inode.ino);
+    if (open) return this.#truncate(open, size);
+    const content = this.#client.open(inode);
+    const question = this.#cache.question();
+    let truncated: Inode;
+    try {
+      truncated = await content.truncate(size);
+    } finally {
+      await content.close();
+    }
+    this.#cache.putInode(truncated, question);
+    return truncated;
+  }
+
+  async #truncate(file: OpenFile, size: number): Promise<Inode> {
+    const question = this.#cache.question();
+    file.inode = await file.content.truncate(size);
+    this.#cache.putInode(file.inode, question);
+    return file.inode;
+  }
+
+  /** Commits unflushed writes of a file if it is open and has any. */
+  async commit(ino: number): Promise<void> {
+    const file = this.#files.get(ino);
+    if (file?.dirty) await this.#settling(file, () => file.commit());
+  }
+
+  /** The namenode's attributes with what this mount has not yet committed. */
+  effective(inode: Inode): Inode {
+    const file = this.#files.get(inode.ino);
+    if (!file) return inode;
+    file.inode = inode;
+    return file.attributes(inode);
+  }
+
+  /** Notices that writes were committed in the background, so that cached attributes from before are not used. */
+  settle(ino: number): void {
+    const file = this.#files.get(ino);
+    if (!file?.written || file.dirty) return;
+    file.written = false;
+    this.#cache.changed(ino, file.content.size);
+  }
+
+  /** The attributes of an open file that has no name left; undefined when it is not open. */
+  orphan(ino: number): Inode | undefined {
+    const file = this.#files.get(ino);
+    return file && { ...file.attributes(file.inode), nlink: 0 };
+  }
+
+  /** Commits every open file; resolves to what went wrong. */
+  async flushAll(): Promise<unknown[]> {
+    const results = await Promise.allSettled([...this.#files.values()].map((f) => this.#settling(f, () => f.flush())));
+    return results.filter((r) => r.status === "rejected").map((r) => r.reason);
+  }
+
+  async #settling(file: OpenFile, commit: () => Promise<void>): Promise<void> {
+    try {
+      await commit();
+    } finally {
+      if (file.written && !file.dirty) {
+        file.written = false;
+        this.#cache.changed(file.content.ino, file.content.size);
+      }
+    }
+  }
+}

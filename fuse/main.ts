@@ -1,0 +1,36 @@
+import { readFile } from "node:fs/promises";
+import { hostname } from "node:os";
+import { connectClient } from "../client/index.js";
+import { wrap } from "../common/errors.js";
+import { createLogger } from "../common/log.js";
+import { serve } from "./daemon.js";
+import type { MountSettings } from "./settings.js";
+
+/**
+ * Runs a mount until it is unmounted, or SIGTERM or SIGINT come. Rejects when it cannot start, or could not commit everything.
+ * The process's thread pool should be larger than Node's default (UV_THREADPOOL_SIZE, set before the start).
+ */
+export async function runMount(settings: MountSettings): Promise<void> {
+  const log = createLogger("mount", settings.logLevel);
+  const { namenode, secretFile, mountpoint, patienceMs } = settings;
+  const secret = secretFile === undefined ? undefined : await readSecret(secretFile);
+  const client = await connectClient({
+    host: namenode.host,
+    port: namenode.port,
+    ...(secret !== undefined && { secret }),
+    name: `mount ${mountpoint} on ${hostname()} (pid ${process.pid})`,
+    log,
+    patienceMs,
+  });
+  await serve(client, settings, `${namenode.host}:${namenode.port}`, log);
+  // Threads of libfuse that wait for programs which never let go must not keep the process.
+  process.exit();
+}
+
+async function readSecret(path: string): Promise<string> {
+  try {
+    return (await readFile(path, "utf8")).trim();
+  } catch (err) {
+    throw wrap(err, `read the cluster's secret in ${path}`);
+  }
+}

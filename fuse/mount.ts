@@ -1,0 +1,85 @@
+import type { CairnClient } from "../client/contract.js";
+import type { Clock } from "../common/clock.js";
+import { CairnError, messageOf, wrap } from "../common/errors.js";
+import type { Logger } from "../common/log.js";
+import { FileSystem } from "./core.js";
+import { within } from "./deadline.js";
+import { mountAt } from "./mountinfo.js";
+import { prepareMountpoint } from "./mountpoint.js";
+import { mountNative } from "./native/mount.js";
+import { raiseReadAhead } from "./readahead.js";
+import { type Unmounted, unmount } from "./umount.js";
+import { TimedValidity } from "./validity.js";
+
+/** How long kernel and libfuse may take to agree, ms. */
+const READY_MS = 10_000;
+/** How long libfuse may take to notice that its mount has gone, ms. */
+const ENDED_MS = 5000;
+
+export interface MountOptions {
+  /** Shown as the source of the mount; the file system's type is "fuse.cairn". */
+  readonly source: string;
+  /** Whether other users than the one who mounts may use it. The kernel checks permissions either way. */
+  readonly allowOther: boolean;
+  /** How long names and attributes may be believed, in the kernel and here, ms. */
+  readonly cacheMs: number;
+  /** How far the kernel reads ahead of a program that reads a file from front to back, bytes. */
+  readonly readAhead: number;
+  /** Mount over a directory that is not empty. */
+  readonly nonempty: boolean;
+}
+
+/** A cluster mounted on a directory of this machine. */
+export interface Mounted {
+  /** As the kernel lists it. */
+  readonly mountpoint: string;
+  /** Resolves when the mount has gone, whoever undid it. */
+  readonly ended: Promise<void>;
+  /**
+   * Commits everything written, and unmounts: when no program uses the mount any more, or lazily after timeoutMs. Does not close
+   * the client. Throws what could not be committed, after having unmounted.
+   */
+  unmount(timeoutMs?: number): Promise<Unmounted>;
+}
+
+/**
+ * Mounts a cluster. One that serves requests is returned; this process must never touch it synchronously (it would wait
+ * for itself). EBUSY, ENOENT, ENOTDIR, ENOTEMPTY of the mountpoint; ENOENT, EACCES of /dev/fuse or libfuse.
+ */
+export async function mount(params: {
+  client: CairnClient;
+  mountpoint: string;
+  options: MountOptions;
+  clock: Clock;
+  log: Logger;
+}): Promise<Mounted> {
+  const { client, options, clock, log } = params;
+  const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
+  const fs = new FileSystem({ client, validity: new TimedValidity(clock, options.cacheMs), log });
+  let native: ReturnType<typeof mountNative>;
+  try {
+    native = mountNative(fs, mountpoint, options, log);
+  } catch (err) {
+    if (err instanceof CairnError) throw err;
+    throw wrap(err, `mount on ${mountpoint} (libfuse says more on standard error)`);
+  }
+  const { ready, ended } = native;
+  if ((await within(clock, READY_MS, ready, "late")) === "late") {
+    await unmount(mountpoint, { clock, timeoutMs: 0 });
+    throw new CairnError("ETIMEDOUT", `mount on ${mountpoint}: the kernel sent no request for ${READY_MS} ms`);
+  }
+  await raiseReadAhead(mountpoint, options.readAhead, log);
+  return {
+    mountpoint,
+    ended,
+    async unmount(timeoutMs) {
+      // First what can be committed now, so that a kill by an impatient init costs nothing; then what came while unmounting.
+      await fs.flushAll().catch((err: unknown) => log.error({ mountpoint }, messageOf(err)));
+      let how: Unmounted = "clean";
+      if (await mountAt(mountpoint)) how = await unmount(mountpoint, { clock, ...(timeoutMs !== undefined && { timeoutMs }) });
+      if (how === "clean") await within(clock, ENDED_MS, ended, undefined);
+      await fs.flushAll();
+      return how;
+    },
+  };
+}

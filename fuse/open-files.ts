@@ -1,0 +1,76 @@
+import type { FileContent } from "../client/contract.js";
+import { invariant } from "../common/errors.js";
+import type { Inode } from "../proto/gen/types.js";
+
+/** A regular file that is open in this mount: what all its handles share. */
+export class OpenFile {
+  readonly content: FileContent;
+  /** The last attributes the namenode gave; the only ones there are once the file has no name left. */
+  inode: Inode;
+  /** Something was written since the namenode was last asked for the attributes. */
+  written = false;
+  #handles = 0;
+  #failure: unknown;
+
+  constructor(content: FileContent, inode: Inode) {
+    this.content = content;
+    this.inode = inode;
+  }
+
+  get handles(): number {
+    return this.#handles;
+  }
+
+  /** One handle more. */
+  retain(): void {
+    this.#handles++;
+  }
+
+  /** One handle less. */
+  drop(): void {
+    invariant(this.#handles > 0, "a file is released once per open");
+    this.#handles--;
+  }
+
+  /** Whether there are writes that the namenode does not know of. */
+  get dirty(): boolean {
+    return this.content.dirtyMtime !== undefined;
+  }
+
+  /**
+   * Commits what was written because something else needs it committed (an mtime that is to stay). A failure is thrown, and
+   * again by the next flush: whoever wrote must hear of it at close.
+   */
+  async commit(): Promise<void> {
+    try {
+      await this.content.flush();
+    } catch (err) {
+      this.#failure = err;
+      throw err;
+    }
+  }
+
+  /** FileContent.flush, and failures that commit() kept. */
+  async flush(): Promise<void> {
+    await this.content.flush();
+    this.#throwFailure();
+  }
+
+  /** FileContent.fsync, and failures that commit() kept. */
+  async fsync(): Promise<void> {
+    await this.content.fsync();
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure !== undefined) throw failure;
+  }
+
+  /** The attributes as programs on this mount must see them: unflushed writes included. */
+  attributes(committed: Inode): Inode {
+    if (!this.written) return this.content.attributes(committed);
+    return { ...this.content.attributes(committed), size: this.content.size };
+  }
+}

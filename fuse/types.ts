@@ -1,0 +1,56 @@
+// The words of the file system object (core.ts), which every binding to the kernel speaks.
+import type { Timestamp } from "../common/clock.js";
+import type { Inode } from "../proto/gen/types.js";
+
+/** Who asks, as the kernel says. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+}
+
+/** Attributes to change; absent ones stay. */
+export interface AttributeUpdate {
+  /** Permission bits. */
+  mode?: number;
+  uid?: number;
+  gid?: number;
+  /** Bytes: truncates, or extends with a hole. */
+  size?: number;
+  /** "now" is the namenode's clock. */
+  atime?: Timestamp | "now";
+  mtime?: Timestamp | "now";
+}
+
+/** What open and create answer. */
+export interface Opened {
+  /** For read, write, flush, fsync, release. */
+  readonly handle: number;
+  readonly inode: Inode;
+  /**
+   * The file is longer than this mount last said it was: another client has added to it. A kernel that caches attributes
+   * would stop reading at the old end, and must be told otherwise.
+   */
+  readonly grown: boolean;
+}
+
+/** One entry of a directory as readdir hands it out. */
+export interface DirectoryEntry {
+  readonly name: Buffer;
+  readonly ino: number;
+  /** Type bits (S_IFMT) at least. */
+  readonly mode: number;
+  /** Where a later readdir goes on after this entry. > 0. */
+  readonly next: number;
+}
+
+/** What statfs answers. Blocks are of `blockSize` bytes; one block is what a file's bytes take, replicas not counted. */
+export interface FileSystemStatistics {
+  readonly blockSize: number;
+  readonly blocks: number;
+  readonly free: number;
+  readonly available: number;
+  readonly files: number;
+  readonly filesFree: number;
+  readonly nameMax: number;
+}

@@ -1,0 +1,477 @@
+import { randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import type {
+  AttributeChange,
+  CairnClient,
+  Capacity,
+  DirectoryPage,
+  FileContent,
+  Metadata,
+  Name,
+  NewInode,
+} from "../../client/contract.js";
+import { type Clock, RealClock, type Timestamp } from "../../common/clock.js";
+import { CairnError } from "../../common/errors.js";
+import { GIB, MAX_BLOCK_SIZE, MAX_FILE_SIZE, MAX_NAME, MIB, ROOT_INO } from "../../common/limits.js";
+import type { Inode, Policy } from "../../proto/gen/types.js";
+
+const { S_IFMT, S_IFDIR, S_IFREG, S_IFLNK } = constants;
+const PIECE = MIB;
+const MAX_SYMLINKS = 40;
+
+interface Node {
+  /** As committed. */
+  inode: Inode;
+  /** Children by name (Latin-1), of directories. */
+  children: Map<string, number>;
+  xattrs: Map<string, Buffer>;
+  content: MemoryContent | undefined;
+}
+
+/** What one may make the fake do. */
+export interface MemoryClientOptions {
+  clock?: Clock;
+  capacity?: Capacity;
+  /** Awaited before every call: to delay it, or to have it fail by throwing. */
+  before?: (call: string) => Promise<void> | void;
+}
+
+/** A cluster in memory behind the client's contract: for tests of what is built on it. Several may share one `MemoryCluster`. */
+export class MemoryClient implements CairnClient {
+  readonly cluster = randomUUID();
+  readonly policy: Policy = { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 };
+  readonly meta: MemoryMetadata;
+  /** Calls of metadata so far, by name. */
+  readonly calls: Record<string, number> = {};
+  closed = false;
+  readonly #open = new Map<number, { content: MemoryContent; count: number }>();
+
+  constructor(options: MemoryClientOptions = {}) {
+    const meta = new MemoryMetadata(options);
+    this.meta = new Proxy(meta, {
+      get: (target, property) => {
+        const value: unknown = Reflect.get(target, property);
+        if (typeof value !== "function") return value;
+        return (...args: unknown[]) => {
+          const name = String(property);
+          this.calls[name] = (this.calls[name] ?? 0) + 1;
+          return target.call(name, () => Reflect.apply(value, target, args) as unknown);
+        };
+      },
+    });
+  }
+
+  open(inode: Inode): FileContent {
+    let open = this.#open.get(inode.ino);
+    if (!open) {
+      const content = this.meta.content(inode.ino, () => this.#close(inode.ino));
+      open = { content, count: 0 };
+      this.#open.set(inode.ino, open);
+    }
+    open.count++;
+    return open.content;
+  }
+
+  #close(ino: number): void {
+    const open = this.#open.get(ino);
+    if (!open) throw new Error(`close inode ${ino}, which is not open`);
+    if (--open.count === 0) this.#open.delete(ino);
+  }
+
+  /** Files that are open now. */
+  get openFiles(): number {
+    return this.#open.size;
+  }
+
+  async close(): Promise<void> {
+    for (const { content } of this.#open.values()) await content.flush();
+    this.closed = true;
+  }
+}
+
+/** Names and attributes in memory. Synchronous inside: the Proxy above makes promises of it. */
+class MemoryMetadata implements Metadata {
+  readonly #nodes = new Map<number, Node>();
+  readonly #clock: Clock;
+  readonly #capacity: Capacity | undefined;
+  readonly #before: MemoryClientOptions["before"];
+  #next = ROOT_INO + 1;
+  #version = 1;
+
+  constructor(options: MemoryClientOptions) {
+    this.#clock = options.clock ?? new RealClock();
+    this.#capacity = options.capacity;
+    this.#before = options.before;
+    this.#nodes.set(ROOT_INO, this.#node(ROOT_INO, { mode: S_IFDIR | 0o755, uid: 0, gid: 0 }, ROOT_INO));
+  }
+
+  async call<T>(name: string, work: () => T): Promise<T> {
+    await this.#before?.(name);
+    return work();
+  }
+
+  #node(ino: number, node: NewInode, parent: number): Node {
+    const now = this.#clock.timestamp();
+    const target = Buffer.from(node.target ?? []);
+    const directory = (node.mode & S_IFMT) === S_IFDIR;
+    const inode: Inode = {
+      ino,
+      mode: node.mode,
+      uid: node.uid,
+      gid: node.gid,
+      nlink: directory ? 2 : 1,
+      size: target.length,
+      rdev: node.rdev ?? 0,
+      atime: now,
+      mtime: now,
+      ctime: now,
+      allocated: 0,
+      version: this.#version++,
+      parent: directory ? parent : 0,
+      target,
+      policy: { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 },
+    };
+    return { inode, children: new Map(), xattrs: new Map(), content: undefined };
+  }
+
+  #get(ino: number): Node {
+    const node = this.#nodes.get(ino);
+    if (!node) throw new CairnError("ESTALE", `use inode ${ino}, which is gone`);
+    return node;
+  }
+
+  #dir(ino: number): Node {
+    const node = this.#get(ino);
+    if ((node.inode.mode & S_IFMT) !== S_IFDIR) throw new CairnError("ENOTDIR", `use inode ${ino} as a directory`);
+    return node;
+  }
+
+  #child(dir: number, name: Name): Node {
+    if (name.length > MAX_NAME) throw new CairnError("ENAMETOOLONG", `look up a name of ${name.length} bytes`);
+    const ino = this.#dir(dir).children.get(latin1(name));
+    if (ino === undefined) throw new CairnError("ENOENT", `look up ${JSON.stringify(latin1(name))} in ${dir}`);
+    return this.#get(ino);
+  }
+
+  #change(node: Node, change: Partial<Inode>): Inode {
+    node.inode = { ...node.inode, ctime: this.#clock.timestamp(), ...change, version: this.#version++ };
+    return node.inode;
+  }
+
+  #changeDir(dir: Node, links = 0): void {
+    this.#change(dir, { mtime: this.#clock.timestamp(), nlink: dir.inode.nlink + links });
+  }
+
+  /** Takes one name from a node; the last one takes the node. */
+  #drop(node: Node): Inode {
+    const inode = this.#change(node, { nlink: isDir(node) ? 0 : node.inode.nlink - 1 });
+    if (inode.nlink === 0) this.#nodes.delete(inode.ino);
+    return inode;
+  }
+
+  content(ino: number, onClose: () => void): MemoryContent {
+    const node = this.#get(ino);
+    node.content ??= new MemoryContent(ino, this.#clock, {
+      commit: (size, mtime) => this.#change(node, { size, allocated: size, ...(mtime && { mtime }) }),
+      close: () => onClose(),
+    });
+    return node.content;
+  }
+
+  async lookup(dir: number, name: Name): Promise<Inode> {
+    return this.#child(dir, name).inode;
+  }
+
+  async resolve(path: string | Uint8Array, followLast = false): Promise<Inode> {
+    const todo = latin1(Buffer.from(path)).split("/").filter(Boolean);
+    const trail = [ROOT_INO];
+    for (let links = 0; todo.length > 0; ) {
+      const name = todo.shift()!;
+      if (name === ".") continue;
+      if (name === "..") {
+        if (trail.length > 1) trail.pop();
+        continue;
+      }
+      const { inode } = this.#child(trail.at(-1)!, Buffer.from(name, "latin1"));
+      if ((inode.mode & S_IFMT) === S_IFLNK && (todo.length > 0 || followLast)) {
+        if (++links > MAX_SYMLINKS) throw new CairnError("ELOOP", `resolve ${String(path)}`);
+        const target = latin1(inode.target);
+        if (target.startsWith("/")) trail.length = 1;
+        todo.unshift(...target.split("/").filter(Boolean));
+      } else trail.push(inode.ino);
+    }
+    return this.#get(trail.at(-1)!).inode;
+  }
+
+  async getInode(ino: number): Promise<Inode> {
+    return this.#get(ino).inode;
+  }
+
+  async readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage> {
+    const from = latin1(after);
+    const names = this.#sorted(dir);
+    let at = 0;
+    for (let high = names.length; at < high; ) {
+      const middle = (at + high) >> 1;
+      if (names[middle]! > from) high = middle;
+      else at = middle + 1;
+    }
+    const entries = names.slice(at, at + limit).map((name) => {
+      const bytes = Buffer.from(name, "latin1");
+      return { name: bytes, inode: this.#child(dir, bytes).inode };
+    });
+    return { entries, more: at + limit < names.length };
+  }
+
+  #listing: { dir: Node; version: number; names: string[] } | undefined;
+
+  #sorted(dir: number): string[] {
+    const node = this.#dir(dir);
+    if (this.#listing?.dir !== node || this.#listing.version !== node.inode.version) {
+      const names = [...node.children.keys()].sort((a, b) => (a < b ? -1 : 1));
+      this.#listing = { dir: node, version: node.inode.version, names };
+    }
+    return this.#listing.names;
+  }
+
+  async create(dir: number, name: Name, node: NewInode, openExisting = false): Promise<{ inode: Inode; existed: boolean }> {
+    if (name.length > MAX_NAME) throw new CairnError("ENAMETOOLONG", `create a name of ${name.length} bytes`);
+    const parent = this.#dir(dir);
+    const existing = parent.children.get(latin1(name));
+    if (existing !== undefined) {
+      const { inode } = this.#get(existing);
+      if (openExisting && (inode.mode & S_IFMT) === S_IFREG) return { inode, existed: true };
+      throw new CairnError("EEXIST", `create ${JSON.stringify(latin1(name))} in ${dir}`);
+    }
+    const made = this.#node(this.#next++, node, dir);
+    this.#nodes.set(made.inode.ino, made);
+    parent.children.set(latin1(name), made.inode.ino);
+    this.#changeDir(parent, isDir(made) ? 1 : 0);
+    return { inode: made.inode, existed: false };
+  }
+
+  async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {
+    const node = this.#get(ino);
+    const time = (t: Timestamp | "now") => (t === "now" ? this.#clock.timestamp() : t);
+    const { mode, uid, gid, atime, mtime } = change;
+    return this.#change(node, {
+      ...(mode !== undefined && { mode: (node.inode.mode & S_IFMT) | mode }),
+      ...(uid !== undefined && { uid }),
+      ...(gid !== undefined && { gid }),
+      ...(atime && { atime: time(atime) }),
+      ...(mtime && { mtime: time(mtime) }),
+    });
+  }
+
+  async link(ino: number, dir: number, name: Name): Promise<Inode> {
+    const node = this.#get(ino);
+    if (isDir(node)) throw new CairnError("EPERM", `link directory ${ino}`);
+    const parent = this.#dir(dir);
+    if (parent.children.has(latin1(name))) throw new CairnError("EEXIST", `link inode ${ino} to ${latin1(name)}`);
+    parent.children.set(latin1(name), ino);
+    this.#changeDir(parent);
+    return this.#change(node, { nlink: node.inode.nlink + 1 });
+  }
+
+  async unlink(dir: number, name: Name): Promise<void> {
+    const node = this.#child(dir, name);
+    if (isDir(node)) throw new CairnError("EISDIR", `unlink directory ${latin1(name)}`);
+    this.#dir(dir).children.delete(latin1(name));
+    this.#changeDir(this.#dir(dir));
+    this.#drop(node);
+  }
+
+  async rmdir(dir: number, name: Name): Promise<void> {
+    const node = this.#child(dir, name);
+    if (!isDir(node)) throw new CairnError("ENOTDIR", `remove directory ${latin1(name)}`);
+    if (node.children.size > 0) throw new CairnError("ENOTEMPTY", `remove directory ${latin1(name)}`);
+    this.#dir(dir).children.delete(latin1(name));
+    this.#changeDir(this.#dir(dir), -1);
+    this.#drop(node);
+  }
+
+  async rename(
+    fromDir: number,
+    fromName: Name,
+    toDir: number,
+    toName: Name,
+    flags: { noReplace?: boolean; exchange?: boolean } = {},
+  ): Promise<{ moved: Inode; replaced?: Inode }> {
+    const node = this.#child(fromDir, fromName);
+    const [source, target] = [this.#dir(fromDir), this.#dir(toDir)];
+    const existing = target.children.get(latin1(toName));
+    if (flags.exchange && existing === undefined) throw new CairnError("ENOENT", `exchange with ${latin1(toName)}`);
+    if (flags.noReplace && existing !== undefined) throw new CairnError("EEXIST", `rename to ${latin1(toName)}`);
+    if (existing === node.inode.ino) return { moved: node.inode };
+    this.#checkLoop(node, target);
+    const other = existing === undefined ? undefined : this.#get(existing);
+    if (other && !flags.exchange) this.#checkReplace(node, other);
+    source.children.delete(latin1(fromName));
+    target.children.set(latin1(toName), node.inode.ino);
+    let replaced: Inode | undefined;
+    if (other && flags.exchange) {
+      source.children.set(latin1(fromName), other.inode.ino);
+      replaced = this.#change(other, isDir(other) ? { parent: fromDir } : {});
+    } else if (other) replaced = this.#drop(other);
+    this.#changeDir(source);
+    this.#changeDir(target);
+    const moved = this.#change(node, isDir(node) ? { parent: toDir } : {});
+    for (const dir of new Set([source, target])) this.#change(dir, { nlink: 2 + this.#directories(dir) });
+    return { moved, ...(replaced && { replaced }) };
+  }
+
+  #directories(dir: Node): number {
+    return [...dir.children.values()].filter((ino) => isDir(this.#get(ino))).length;
+  }
+
+  #checkLoop(node: Node, target: Node): void {
+    for (let at = target; ; at = this.#get(at.inode.parent)) {
+      if (at === node) throw new CairnError("EINVAL", "move a directory below itself");
+      if (at.inode.ino === ROOT_INO) return;
+    }
+  }
+
+  #checkReplace(node: Node, other: Node): void {
+    if (isDir(node) && !isDir(other)) throw new CairnError("ENOTDIR", "rename a directory over a file");
+    if (!isDir(node) && isDir(other)) throw new CairnError("EISDIR", "rename a file over a directory");
+    if (other.children.size > 0) throw new CairnError("ENOTEMPTY", "rename over a directory that is not empty");
+  }
+
+  async setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void> {
+    const node = this.#get(ino);
+    const has = node.xattrs.has(latin1(name));
+    if (mode === "create" && has) throw new CairnError("EEXIST", `create xattr ${latin1(name)}`);
+    if (mode === "replace" && !has) throw new CairnError("ENODATA", `replace xattr ${latin1(name)}`);
+    node.xattrs.set(latin1(name), Buffer.from(value));
+    this.#change(node, {});
+  }
+
+  async getXattr(ino: number, name: Name): Promise<Uint8Array> {
+    const value = this.#get(ino).xattrs.get(latin1(name));
+    if (!value) throw new CairnError("ENODATA", `get xattr ${latin1(name)} of ${ino}`);
+    return value;
+  }
+
+  async listXattrs(ino: number): Promise<Uint8Array[]> {
+    return [...this.#get(ino).xattrs.keys()].map((name) => Buffer.from(name, "latin1"));
+  }
+
+  async removeXattr(ino: number, name: Name): Promise<void> {
+    const node = this.#get(ino);
+    if (!node.xattrs.delete(latin1(name))) throw new CairnError("ENODATA", `remove xattr ${latin1(name)}`);
+    this.#change(node, {});
+  }
+
+  async capacity(): Promise<Capacity> {
+    const used = [...this.#nodes.values()].reduce((sum, { inode }) => sum + inode.allocated, 0);
+    const size = 30 * GIB;
+    return (
+      this.#capacity ?? {
+        capacity: size,
+        used: used * 3,
+        available: size - used * 3,
+        inodes: this.#nodes.size,
+        replicas: 3,
+      }
+    );
+  }
+
+  async sync(): Promise<void> {}
+}
+
+/** A file's bytes in pieces of 1 MiB, so that it may be sparse. Writes are seen at once; the inode learns of them at flush. */
+class MemoryContent implements FileContent {
+  readonly ino: number;
+  size = 0;
+  dirtyMtime: Timestamp | undefined;
+  /** Thrown by the next flush, fsync or close. */
+  failure: Error | undefined;
+  readonly #clock: Clock;
+  readonly #hooks: { commit: (size: number, mtime: Timestamp | undefined) => Inode; close: () => void };
+  readonly #pieces = new Map<number, Buffer>();
+
+  constructor(ino: number, clock: Clock, hooks: MemoryContent["hooks"]) {
+    this.ino = ino;
+    this.#clock = clock;
+    this.#hooks = hooks;
+  }
+
+  get hooks(): { commit: (size: number, mtime: Timestamp | undefined) => Inode; close: () => void } {
+    return this.#hooks;
+  }
+
+  async read(offset: number, target: Buffer): Promise<number> {
+    const length = Math.max(0, Math.min(target.length, this.size - offset));
+    for (let done = 0; done < length; ) {
+      const { piece, start, count } = this.#at(offset + done, length - done);
+      if (piece) piece.copy(target, done, start, start + count);
+      else target.fill(0, done, done + count);
+      done += count;
+    }
+    return length;
+  }
+
+  async write(offset: number | undefined, data: Buffer): Promise<void> {
+    const at = offset ?? this.size;
+    if (at + data.length > MAX_FILE_SIZE) throw new CairnError("EFBIG", `write inode ${this.ino} at ${at}`);
+    for (let done = 0; done < data.length; ) {
+      const { index, piece, start, count } = this.#at(at + done, data.length - done);
+      const into = piece ?? Buffer.alloc(PIECE);
+      if (!piece) this.#pieces.set(index, into);
+      data.copy(into, start, done, done + count);
+      done += count;
+    }
+    this.size = Math.max(this.size, at + data.length);
+    this.dirtyMtime = this.#clock.timestamp();
+  }
+
+  #at(offset: number, length: number): { index: number; piece: Buffer | undefined; start: number; count: number } {
+    const index = Math.floor(offset / PIECE);
+    const start = offset - index * PIECE;
+    return { index, piece: this.#pieces.get(index), start, count: Math.min(length, PIECE - start) };
+  }
+
+  async truncate(size: number): Promise<Inode> {
+    if (size > MAX_FILE_SIZE) throw new CairnError("EFBIG", `truncate inode ${this.ino} to ${size}`);
+    for (const [index, piece] of this.#pieces) {
+      if (index * PIECE >= size) this.#pieces.delete(index);
+      else if (size < (index + 1) * PIECE) piece.fill(0, size - index * PIECE);
+    }
+    this.size = size;
+    this.dirtyMtime = undefined;
+    return this.#hooks.commit(size, this.#clock.timestamp());
+  }
+
+  async flush(): Promise<void> {
+    const { failure, dirtyMtime } = this;
+    this.failure = undefined;
+    if (failure) throw failure;
+    if (dirtyMtime) this.#hooks.commit(this.size, dirtyMtime);
+    this.dirtyMtime = undefined;
+  }
+
+  async fsync(): Promise<void> {
+    await this.flush();
+  }
+
+  attributes(committed: Inode): Inode {
+    const mtime = this.dirtyMtime;
+    return mtime ? { ...committed, size: this.size, mtime, ctime: mtime } : committed;
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.flush();
+    } finally {
+      this.#hooks.close();
+    }
+  }
+}
+
+function isDir({ inode }: Node): boolean {
+  return (inode.mode & S_IFMT) === S_IFDIR;
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
+}
