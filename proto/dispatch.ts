@@ -19,10 +19,13 @@ export interface CallContext {
 export class WithBody<R> {
   readonly message: R;
   readonly body: Uint8Array;
+  /** Called once, when the reply has left this process or will not any more: its memory is free. */
+  readonly onSent: (() => void) | undefined;
 
-  constructor(message: R, body: Uint8Array) {
+  constructor(message: R, body: Uint8Array, onSent?: () => void) {
     this.message = message;
     this.body = body;
+    this.onSent = onSent;
   }
 }
 

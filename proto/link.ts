@@ -164,10 +164,19 @@ export class Link implements Caller {
     );
   }
 
-  /** Sends an encoded message (frame.ts) as it is. The buffer must not change until it has left. No-op once closed. */
-  sendFrame(frame: Buffer): void {
-    if (this.#closeReason !== undefined) return;
-    this.#ws.send(frame, SEND_OPTIONS, this.#onSent);
+  /**
+   * Sends an encoded message (frame.ts) as it is. The buffer must not change until it has left. No-op once closed.
+   * @param onSent called once, when the kernel has it or it will not be sent any more
+   */
+  sendFrame(frame: Buffer, onSent?: () => void): void {
+    if (this.#closeReason !== undefined) {
+      onSent?.();
+      return;
+    }
+    this.#ws.send(frame, SEND_OPTIONS, () => {
+      onSent?.();
+      this.#onSent();
+    });
   }
 
   /** Resolves when at most half of LINK_HIGH_WATER is queued (at once if so already), or when the link is closed. */
@@ -309,15 +318,16 @@ export class Link implements Caller {
   }
 
   #answer(id: number, method: AnyMethod, answer: unknown): void {
-    if (!this.#handled(id)) return;
-    const [reply, body] = answer instanceof WithBody ? [answer.message, answer.body] : [answer, undefined];
+    const { message, body, onSent } = answer instanceof WithBody ? answer : { message: answer };
+    if (!this.#handled(id)) return onSent?.();
     let frame: Buffer;
     try {
-      frame = encodeFrame({ kind: REPLY, id, message: method.reply.encode(reply).finish() }, body);
+      frame = encodeFrame({ kind: REPLY, id, message: method.reply.encode(message).finish() }, body);
     } catch (err) {
+      onSent?.();
       return this.#sendError(id, err);
     }
-    this.sendFrame(frame);
+    this.sendFrame(frame, onSent);
   }
 
   #fail(id: number, err: unknown): void {
