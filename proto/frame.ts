@@ -34,13 +34,18 @@ export function encodeFrame(envelope: EnvelopeInit, body?: Uint8Array): Buffer {
 }
 
 /**
- * Bytes of everything in front of the body, for a sender that has the body in place already: the caller puts this
- * directly before the body in one buffer, so that no body byte is copied.
+ * Builds a message around a body that lies in `buffer` at [from, to) already, so that no body byte is copied: the head is
+ * written directly before it. Returns the message, a part of `buffer`. Throws RangeError when there is no room.
  */
-export function encodeFrameHead(envelope: EnvelopeInit): Buffer {
-  const head = encodeFrame(envelope);
-  if (head.readUInt16LE(0) === WHOLE) throw new RangeError("envelope too long for a message with a body");
-  return head;
+export function encodeFrameAround(envelope: EnvelopeInit, buffer: Buffer, from: number, to: number): Buffer {
+  const encoded = Envelope.encode(envelope).finish();
+  const start = from - PREFIX - encoded.length;
+  if (encoded.length > MAX_ENVELOPE) throw new RangeError("envelope too long for a message with a body");
+  if (start < 0) throw new RangeError(`no room for an envelope of ${encoded.length} bytes before offset ${from}`);
+  if (to - start > MAX_MESSAGE) throw new RangeError(`message of ${to - start} bytes is over ${MAX_MESSAGE}`);
+  buffer.writeUInt16LE(encoded.length, start);
+  buffer.set(encoded, start + PREFIX);
+  return buffer.subarray(start, to);
 }
 
 /** Takes a WebSocket message apart. Throws an Error that says what is wrong with it. */

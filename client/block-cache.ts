@@ -1,0 +1,97 @@
+import { CHUNK_SIZE } from "../common/limits.js";
+
+/** Bytes [from, to) of a block, read or being read. */
+export interface Segment {
+  readonly block: number;
+  readonly from: number;
+  readonly to: number;
+  /** Undefined until they are there. */
+  data: Buffer | undefined;
+  /** Rejects when they could not be read; the segment is out of the cache then. */
+  readonly ready: Promise<Buffer>;
+}
+
+/**
+ * Bytes of blocks, the least recently used forgotten first. Blocks never change, so what is here is right for ever. Found
+ * by pages of CHUNK_SIZE; a segment covers one or more of them, from a page's start to anywhere.
+ */
+export class BlockCache {
+  readonly #limit: number;
+  readonly #pages = new Map<number, Map<number, Segment>>();
+  readonly #segments = new Set<Segment>();
+  #bytes = 0;
+  #loading = 0;
+
+  /** @param limit bytes kept; what is being read at the moment may go beyond */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Bytes kept or being read. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Bytes being read. */
+  get loading(): number {
+    return this.#loading;
+  }
+
+  /** The segment that has byte `at` of a block. */
+  find(block: number, at: number): Segment | undefined {
+    const segment = this.#pages.get(block)?.get(Math.floor(at / CHUNK_SIZE));
+    if (segment === undefined || at >= segment.to) return undefined;
+    this.#segments.delete(segment);
+    this.#segments.add(segment);
+    return segment;
+  }
+
+  /** Whether byte `at` of a block is here or on its way. */
+  has(block: number, at: number): boolean {
+    const segment = this.#pages.get(block)?.get(Math.floor(at / CHUNK_SIZE));
+    return segment !== undefined && at < segment.to;
+  }
+
+  /** Adds a segment that is being read; `from` is a page's start. */
+  add(block: number, from: number, to: number, load: Promise<Buffer>): Segment {
+    const segment: Segment = { block, from, to, data: undefined, ready: load };
+    let pages = this.#pages.get(block);
+    if (pages === undefined) {
+      pages = new Map();
+      this.#pages.set(block, pages);
+    }
+    for (let page = from / CHUNK_SIZE; page * CHUNK_SIZE < to; page++) pages.set(page, segment);
+    this.#segments.add(segment);
+    this.#bytes += to - from;
+    this.#loading += to - from;
+    load.then(
+      (data) => {
+        this.#loading -= to - from;
+        segment.data = data;
+        this.#shrink();
+      },
+      () => {
+        this.#loading -= to - from;
+        this.#remove(segment);
+      },
+    );
+    return segment;
+  }
+
+  #shrink(): void {
+    for (const segment of this.#segments) {
+      if (this.#bytes <= this.#limit) return;
+      if (segment.data !== undefined) this.#remove(segment);
+    }
+  }
+
+  #remove(segment: Segment): void {
+    if (!this.#segments.delete(segment)) return;
+    this.#bytes -= segment.to - segment.from;
+    const pages = this.#pages.get(segment.block)!;
+    for (let page = segment.from / CHUNK_SIZE; page * CHUNK_SIZE < segment.to; page++) {
+      if (pages.get(page) === segment) pages.delete(page);
+    }
+    if (pages.size === 0) this.#pages.delete(segment.block);
+  }
+}

@@ -1,0 +1,87 @@
+import { CairnError, codeOf, messageOf } from "../common/errors.js";
+import { checkChunks, decodeChunks, lengthOf } from "../proto/chunks.js";
+import { Datanode, Namenode } from "../proto/gen/services.js";
+import type { Block, DatanodeAddress } from "../proto/gen/types.js";
+import type { ClientIo } from "./io.js";
+import type { LocalBlocks } from "./local-blocks.js";
+import { nameOf } from "./write-stream.js";
+
+/** How long one replica may take to answer before the next is asked, ms. */
+const READ_TIMEOUT_MS = 5_000;
+/** What says that the replica is bad, not the way to it. */
+const BAD_REPLICA = new Set(["EBADMSG", "ENOENT", "EIO"]);
+
+/** No replica of a block could be read this time. */
+export class UnreadableError extends CairnError {}
+
+/** A block and where it is, nearest first. */
+export interface Located {
+  readonly block: Block;
+  readonly replicas: readonly DatanodeAddress[];
+}
+
+/** Reads ranges of blocks from whichever replica has them, and checks what it gets. */
+export class BlockReader {
+  readonly #io: ClientIo;
+  readonly #local: LocalBlocks | undefined;
+
+  /** @param local undefined: no short-circuit reads */
+  constructor(io: ClientIo, local: LocalBlocks | undefined) {
+    this.#io = io;
+    this.#local = local;
+  }
+
+  /**
+   * Bytes [from, to) of a block, at most MAX_READ of them: from the nearest replica, else the next. A bad replica is reported.
+   * UnreadableError when every one failed.
+   */
+  async read({ block, replicas }: Located, from: number, to: number): Promise<Buffer> {
+    const { health, log } = this.#io;
+    let cause: unknown = new CairnError("EIO", "no datanode has it");
+    const near = replicas.filter(({ id }) => !health.isAvoided(id));
+    const order = near.length === replicas.length ? near : [...near, ...replicas.filter((r) => !near.includes(r))];
+    for (const replica of order) {
+      try {
+        return await this.#readFrom(replica, block, from, to);
+      } catch (err) {
+        cause = err;
+        log.warn({ block, datanode: nameOf(replica), err: messageOf(err) }, "could not read a replica");
+        if (BAD_REPLICA.has(codeOf(err))) this.#report(replica, block, messageOf(err));
+        else health.failed(replica.id, err);
+      }
+    }
+    throw new UnreadableError("EIO", `cannot read block ${block.id} (generation ${block.generation})`, cause);
+  }
+
+  async #readFrom(replica: DatanodeAddress, block: Block, from: number, to: number): Promise<Buffer> {
+    if (this.#local?.mayHave(replica)) {
+      const target = Buffer.allocUnsafeSlow(to - from);
+      if (await this.#local.read(replica, block, from, target)) return target;
+    }
+    const link = await this.#io.pool.get(replica.host, replica.port);
+    let target: Buffer | undefined;
+    for (let at = from; ; ) {
+      const request = { block: block.id, generation: block.generation, offset: at, length: to - at };
+      const options = { deadlineMs: READ_TIMEOUT_MS };
+      const { message, body } = await link.callWithBody(Datanode.readBlock, request, options);
+      const { offset, chunks } = message;
+      checkChunks(chunks, body);
+      const end = offset + lengthOf(chunks);
+      if (offset > at || end <= at) {
+        throw new CairnError("EPROTO", `asked for ${to - at} bytes at ${at}, got ${end - offset} at ${offset}`);
+      }
+      // All of it, stored as it is: the message's own memory will do.
+      if (at === from && end >= to && body.length === end - offset) return body.subarray(at - offset, to - offset);
+      target ??= Buffer.allocUnsafeSlow(to - from);
+      decodeChunks(chunks, body, offset, at, Math.min(end, to), target, at - from);
+      at = end;
+      if (at >= to) return target;
+    }
+  }
+
+  #report(replica: DatanodeAddress, block: Block, reason: string): void {
+    this.#io.session.call(Namenode.reportBadReplica, { block, datanode: replica.id, reason }).catch((err) => {
+      this.#io.log.warn({ block, datanode: replica.id, err: messageOf(err) }, "a bad replica could not be reported");
+    });
+  }
+}

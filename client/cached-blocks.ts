@@ -1,0 +1,68 @@
+import { CHUNK_SIZE, MAX_READ } from "../common/limits.js";
+import type { BlockCache, Segment } from "./block-cache.js";
+import type { BlockReader, Located } from "./block-reader.js";
+
+/** A block to read from. */
+export interface BlockSource {
+  readonly id: number;
+  /** Bytes that can be read. */
+  readonly length: number;
+  /** The block and where it is now. */
+  located(): Located;
+}
+
+/** Blocks read through the cache. */
+export class CachedBlocks {
+  readonly #reader: BlockReader;
+  readonly #cache: BlockCache;
+
+  constructor(reader: BlockReader, cache: BlockCache) {
+    this.#reader = reader;
+    this.#cache = cache;
+  }
+
+  /** Bytes being read. */
+  get loading(): number {
+    return this.#cache.loading;
+  }
+
+  /**
+   * Copies bytes [from, to) of a block into target at `into`. UnreadableError.
+   * @param wide whether what follows will be wanted too, so that it is read in large pieces
+   */
+  async copy(
+    source: BlockSource,
+    from: number,
+    to: number,
+    target: Buffer,
+    into: number,
+    wide: boolean,
+  ): Promise<void> {
+    const segments: Segment[] = [];
+    for (let at = from; at < to; at = segments.at(-1)!.to) {
+      segments.push(this.#cache.find(source.id, at) ?? this.#load(source, at, wide ? source.length : to));
+    }
+    for (const segment of segments) {
+      const data = segment.data ?? (await segment.ready);
+      const low = Math.max(from, segment.from);
+      const high = Math.min(to, segment.to);
+      data.copy(target, into + low - from, low - segment.from, high - segment.from);
+    }
+  }
+
+  /** Starts to read the piece around byte `at` unless it is here; returns where the piece ends. */
+  prefetch(source: BlockSource, at: number): number {
+    if (this.#cache.has(source.id, at)) return Math.min(source.length, (Math.floor(at / CHUNK_SIZE) + 1) * CHUNK_SIZE);
+    return this.#load(source, at, source.length).to;
+  }
+
+  /** Reads from the page of byte `at` on: whole pages, up to `to`, the next one that is here, or a multiple of MAX_READ. */
+  #load(source: BlockSource, at: number, to: number): Segment {
+    const from = at - (at % CHUNK_SIZE);
+    const most = Math.min(to, from - (from % MAX_READ) + MAX_READ);
+    let end = from + CHUNK_SIZE;
+    while (end < most && !this.#cache.has(source.id, end)) end += CHUNK_SIZE;
+    end = Math.min(end, source.length);
+    return this.#cache.add(source.id, from, end, this.#reader.read(source.located(), from, end));
+  }
+}

@@ -1,0 +1,166 @@
+import { hostname } from "node:os";
+import { type Clock, RealClock } from "../common/clock.js";
+import { CairnError } from "../common/errors.js";
+import { MIB, NAMENODE_PORT } from "../common/limits.js";
+import type { Logger } from "../common/log.js";
+import { LinkAuth } from "../proto/auth.js";
+import { LinkPool } from "../proto/connect.js";
+import { Dispatcher } from "../proto/dispatch.js";
+import { BlockAcks } from "../proto/gen/services.js";
+import type { Inode, Policy } from "../proto/gen/types.js";
+import { BlockAllocator } from "./allocator.js";
+import { BlockCache } from "./block-cache.js";
+import { BlockReader } from "./block-reader.js";
+import { CachedBlocks } from "./cached-blocks.js";
+import { Content, type ContentContext } from "./content.js";
+import type { CairnClient, FileContent, Metadata } from "./contract.js";
+import { DatanodeHealth } from "./health.js";
+import type { ClientIo } from "./io.js";
+import { LocalBlocks } from "./local-blocks.js";
+import { type LocalFiles, machineFiles } from "./local-files.js";
+import { SessionMetadata } from "./metadata.js";
+import { PacketPool } from "./packet.js";
+import { Session } from "./session.js";
+import { UnsyncedBlocks } from "./unsynced.js";
+import { AckRouter } from "./write-stream.js";
+
+export interface ClientOptions {
+  /** "host:port", "host", or a URL of the namenode. */
+  namenode: string;
+  /** The cluster secret; undefined where there is none. */
+  secret?: string;
+  /** Who this is, for people: "mount /data on host7 (pid 812)". */
+  name: string;
+  /** This machine, as its datanode calls it; the machine's host name unless set. */
+  host?: string;
+  /** How long calls outlast the loss of the namenode, ms. */
+  patienceMs?: number;
+  /** How long the first connection may take, ms. */
+  startPatienceMs?: number;
+  /** How long a read looks for a replica that can be read before it is EIO, ms. */
+  readPatienceMs?: number;
+  /** Whether block files of this machine may be read directly. */
+  shortCircuit?: boolean;
+  /** Bytes of written data in memory at most, at least 2 MiB. */
+  writeMemory?: number;
+  /** Bytes of read data kept. */
+  readMemory?: number;
+  log: Logger;
+  clock?: Clock;
+  files?: LocalFiles;
+}
+
+const DEFAULTS = {
+  patienceMs: 600_000,
+  startPatienceMs: 3_000,
+  readPatienceMs: 30_000,
+  writeMemory: 64 * MIB,
+  readMemory: 64 * MIB,
+};
+
+/** Host and port of a namenode from "host:port", "host", "[::1]:9870" or a URL. EINVAL. */
+export function parseNamenode(address: string): { host: string; port: number } {
+  let url: URL;
+  try {
+    url = new URL(/^[a-z]+:\/\//i.test(address) ? address.replace(/^[a-z]+:/i, "http:") : `http://${address}`);
+  } catch (err) {
+    throw new CairnError("EINVAL", `"${address}" is not the address of a namenode (host:port)`, err);
+  }
+  const port = url.port === "" ? defaultPort(address) : Number(url.port);
+  return { host: url.hostname.replace(/^\[(.*)\]$/, "$1"), port };
+}
+
+/** URL drops ":80", which is what http means anyway. */
+function defaultPort(address: string): number {
+  return /:80(\/|$)/.test(address) ? 80 : NAMENODE_PORT;
+}
+
+/**
+ * Connects to a cluster. ECONNREFUSED and the like name the namenode's address when it cannot be reached; EACCES when the
+ * secret is wrong; EINVAL for an address that is none.
+ */
+export async function connectClient(options: ClientOptions): Promise<CairnClient> {
+  const { host, port } = parseNamenode(options.namenode);
+  const { log, name, clock = new RealClock(), host: hostName = hostname(), files = machineFiles } = options;
+  const auth = new LinkAuth(options.secret);
+  const acks = new AckRouter();
+  const dispatcher = new Dispatcher().take(BlockAcks, { ack: (ack, { link }) => acks.route(ack, link) });
+  const session = await Session.connect({
+    host,
+    port,
+    name,
+    hostName,
+    auth,
+    dispatcher,
+    log,
+    clock,
+    startPatienceMs: options.startPatienceMs ?? DEFAULTS.startPatienceMs,
+    patienceMs: options.patienceMs ?? DEFAULTS.patienceMs,
+  });
+  const pool = new LinkPool({ dispatcher, auth, log, clock });
+  const health = new DatanodeHealth(clock);
+  const packets = new PacketPool(options.writeMemory ?? DEFAULTS.writeMemory);
+  const allocator = new BlockAllocator(session, health, clock, log, hostName);
+  const io: ClientIo = { clock, log, hostName, session, pool, acks, packets, health, allocator };
+  const { cluster } = session;
+  const local =
+    options.shortCircuit === false ? undefined : new LocalBlocks({ pool, files, cluster, hostName, clock, log });
+  const cache = new BlockCache(options.readMemory ?? DEFAULTS.readMemory);
+  const blocks = new CachedBlocks(new BlockReader(io, local), cache);
+  return new Client(io, local, { blocks, readPatienceMs: options.readPatienceMs ?? DEFAULTS.readPatienceMs });
+}
+
+class Client implements CairnClient {
+  readonly meta: Metadata;
+  readonly #io: ClientIo;
+  readonly #local: LocalBlocks | undefined;
+  readonly #context: ContentContext;
+  readonly #contents = new Map<number, Content>();
+  #closed = false;
+
+  constructor(
+    io: ClientIo,
+    local: LocalBlocks | undefined,
+    reading: Pick<ContentContext, "blocks" | "readPatienceMs">,
+  ) {
+    this.#io = io;
+    this.#local = local;
+    this.meta = new SessionMetadata(io.session);
+    this.#context = {
+      ...reading,
+      io,
+      unsynced: new UnsyncedBlocks(io),
+      released: ({ ino }) => this.#contents.delete(ino),
+    };
+  }
+
+  get cluster(): string {
+    return this.#io.session.cluster;
+  }
+
+  get policy(): Policy {
+    return this.#io.session.policy;
+  }
+
+  open(inode: Inode): FileContent {
+    if (this.#closed) throw new CairnError("ENOTCONN", "the client is closed");
+    let content = this.#contents.get(inode.ino);
+    if (content === undefined) {
+      content = new Content(this.#context, inode);
+      this.#contents.set(inode.ino, content);
+    }
+    content.opened(inode);
+    return content;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    const flushed = await Promise.allSettled([...this.#contents.values()].map((content) => content.flush()));
+    this.#io.allocator.close();
+    await this.#io.session.close();
+    await this.#io.pool.close();
+    await this.#local?.close();
+    for (const result of flushed) if (result.status === "rejected") throw result.reason;
+  }
+}

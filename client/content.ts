@@ -1,0 +1,142 @@
+import type { Timestamp } from "../common/clock.js";
+import { invariant, wrap } from "../common/errors.js";
+import { Namenode } from "../proto/gen/services.js";
+import type { Inode } from "../proto/gen/types.js";
+import { all } from "./all.js";
+import { UnreadableError } from "./block-reader.js";
+import type { BlockWriter } from "./block-writer.js";
+import type { CachedBlocks } from "./cached-blocks.js";
+import type { FileContent } from "./contract.js";
+import { FileReader } from "./file-reader.js";
+import { FileWriter } from "./file-writer.js";
+import type { ClientIo } from "./io.js";
+import { Patience } from "./patience.js";
+import type { UnsyncedBlocks } from "./unsynced.js";
+
+/** What all contents of a client share. */
+export interface ContentContext {
+  readonly io: ClientIo;
+  readonly blocks: CachedBlocks;
+  readonly unsynced: UnsyncedBlocks;
+  /** How long a read looks for a replica that can be read, ms. */
+  readonly readPatienceMs: number;
+  /** The last one gave the content up. */
+  readonly released: (content: Content) => void;
+}
+
+/** The content of one open file: uncommitted writes over what has been committed. */
+export class Content implements FileContent {
+  readonly ino: number;
+  readonly #context: ContentContext;
+  readonly #reader: FileReader;
+  readonly #writer: FileWriter;
+  #opens = 0;
+
+  constructor(context: ContentContext, inode: Inode) {
+    this.ino = inode.ino;
+    this.#context = context;
+    this.#reader = new FileReader(context.io, context.blocks, inode);
+    this.#writer = new FileWriter(context.io, context.unsynced, {
+      ino: inode.ino,
+      policy: inode.policy,
+      size: () => this.size,
+      committed: (committed, layers) => this.#reader.committed(committed, layers),
+    });
+  }
+
+  /** Counts one more open(), with the inode as it is now. */
+  opened(inode: Inode): void {
+    this.#opens++;
+    this.#reader.opened(inode);
+  }
+
+  get size(): number {
+    return Math.max(this.#reader.inode.size, this.#writer.end);
+  }
+
+  get dirtyMtime(): Timestamp | undefined {
+    return this.#writer.mtime;
+  }
+
+  async read(offset: number, target: Buffer): Promise<number> {
+    const length = Math.min(target.length, this.size - offset);
+    if (length <= 0) return 0;
+    const patience = new Patience(this.#context.io.clock, this.#context.readPatienceMs);
+    for (;;) {
+      try {
+        await this.#read(offset, offset + length, target);
+        return length;
+      } catch (err) {
+        // Replicas may have moved, or the file may have other blocks by now: the next attempt asks where they are.
+        if (!(err instanceof UnreadableError)) throw err;
+        if (!(await patience.again())) throw wrap(err, `reading ${length} bytes at ${offset} of inode ${this.ino}`);
+        this.#reader.forget(offset, offset + length);
+      }
+    }
+  }
+
+  write(offset: number | undefined, data: Buffer): Promise<void> {
+    return this.#writer.write(offset, data);
+  }
+
+  async truncate(size: number): Promise<Inode> {
+    await this.#writer.settle(false);
+    const { inode } = await this.#context.io.session.change(Namenode.setAttributes, { ino: this.ino, size });
+    this.#reader.truncated(inode);
+    return inode;
+  }
+
+  flush(): Promise<void> {
+    return this.#writer.flush(false);
+  }
+
+  fsync(): Promise<void> {
+    return this.#writer.flush(true);
+  }
+
+  attributes(committed: Inode): Inode {
+    const known = this.#reader.inode;
+    const newest = committed.version >= known.version ? committed : known;
+    const mtime = this.dirtyMtime;
+    if (mtime === undefined) return newest;
+    return { ...newest, size: Math.max(newest.size, this.#writer.end), mtime, ctime: mtime };
+  }
+
+  async close(): Promise<void> {
+    invariant(this.#opens > 0, `inode ${this.ino} is closed as often as it is opened`);
+    try {
+      if (this.#opens === 1) await this.flush();
+    } finally {
+      if (--this.#opens === 0) this.#context.released(this);
+    }
+  }
+
+  /** One attempt to fill target with [from, to): the newest writes first, then what lies below them. */
+  async #read(from: number, to: number, target: Buffer): Promise<void> {
+    const reads: Promise<void>[] = [];
+    let gaps: [number, number][] = [[from, to]];
+    for (const { writer } of this.#writer.layers.toReversed()) {
+      const below: [number, number][] = [];
+      for (const [start, end] of gaps) {
+        writer.extents.visit(
+          start,
+          end,
+          ({ offset, length, at }) => {
+            const into = offset - from;
+            writer.copy(at, at + length, target, into);
+            const acked = Math.min(at + length, writer.acked);
+            if (acked > at) reads.push(this.#readAcked(writer, at, acked, target, into));
+          },
+          (a, b) => below.push([a, b]),
+        );
+      }
+      gaps = below;
+    }
+    for (const [start, end] of gaps) reads.push(this.#reader.read(start, end, target, start - from));
+    await all(reads);
+  }
+
+  async #readAcked(writer: BlockWriter, from: number, to: number, target: Buffer, into: number): Promise<void> {
+    await this.#context.blocks.copy(writer.source(), from, to, target, into, false);
+  }
+}

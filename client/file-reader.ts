@@ -1,0 +1,167 @@
+import { CairnError } from "../common/errors.js";
+import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE, MIB } from "../common/limits.js";
+import { Namenode } from "../proto/gen/services.js";
+import type { GetExtentsReply, Inode } from "../proto/gen/types.js";
+import { all } from "./all.js";
+import type { BlockSource, CachedBlocks } from "./cached-blocks.js";
+import { ExtentMap, type Piece } from "./extent-map.js";
+import type { Layer } from "./file-writer.js";
+import type { ClientIo } from "./io.js";
+import { ReadAhead } from "./read-ahead.js";
+
+/** Pieces of one file remembered; a file in more of them is asked for again. */
+const MAX_PIECES = 65_536;
+/** Bytes being read at once, by all readers of a client, above which nothing is read ahead. */
+const MAX_LOADING = 32 * MIB;
+
+/** A block of a file, or a hole of it. */
+type Source = BlockSource | null;
+
+/** The read side of one file's content: what has been committed. */
+export class FileReader {
+  readonly #io: ClientIo;
+  readonly #blocks: CachedBlocks;
+  readonly #ahead = new ReadAhead();
+  /** What is known of the file as of #inode.version; what is in no piece is not known. */
+  readonly #extents = new ExtentMap<Source>();
+  #inode: Inode;
+  /** Whether #extents is all of one version: after a commit of ours, another client's may lie in between. */
+  #certain = true;
+
+  constructor(io: ClientIo, blocks: CachedBlocks, inode: Inode) {
+    this.#io = io;
+    this.#blocks = blocks;
+    this.#inode = inode;
+  }
+
+  /** The newest version of the inode that was seen. */
+  get inode(): Inode {
+    return this.#inode;
+  }
+
+  /** The file is opened once more: from now on reads see what others have committed by now. */
+  opened(inode: Inode): void {
+    const newer = inode.version > this.#inode.version;
+    if (newer) this.#inode = inode;
+    if (newer || !this.#certain) this.#forgetAll();
+  }
+
+  /** A commit of this client has put these layers over what was there. */
+  committed(inode: Inode, layers: readonly Layer[]): void {
+    if (inode.version <= this.#inode.version) return; // what is known has it already
+    this.#inode = inode;
+    this.#certain = false;
+    for (const { writer, finished } of layers) {
+      const source: Source = {
+        id: finished!.block.id,
+        length: finished!.block.length,
+        located: () => finished!,
+      };
+      for (const { offset, length, at } of writer.extents.pieces()) this.#extents.put(offset, length, source, at);
+    }
+    if (this.#extents.count > MAX_PIECES) this.#forgetAll();
+  }
+
+  /** This client has changed the size. */
+  truncated(inode: Inode): void {
+    if (inode.version <= this.#inode.version) return;
+    this.#inode = inode;
+    this.#certain = false;
+    this.#extents.cut(inode.size, MAX_FILE_SIZE);
+  }
+
+  /** Forgets where a range is: it is asked for again. */
+  forget(from: number, to: number): void {
+    this.#extents.cut(from, to);
+  }
+
+  /** Copies bytes [from, to) of the file into target at `into`; zeros where there is nothing. UnreadableError. */
+  async read(from: number, to: number, target: Buffer, into: number): Promise<void> {
+    const end = Math.min(to, this.#inode.size);
+    if (end < to) target.fill(0, into + Math.max(0, end - from), into + to - from);
+    if (end <= from) return;
+    const ahead = this.#ahead.note(from, end);
+    const pieces = await this.#learn(from, end);
+    const reads: Promise<void>[] = [];
+    for (const { offset, length, source, at } of pieces) {
+      const pos = into + offset - from;
+      if (source === null) target.fill(0, pos, pos + length);
+      else reads.push(this.#blocks.copy(source, at, at + length, target, pos, ahead !== undefined));
+    }
+    if (ahead !== undefined) ahead.done(this.#prefetch(ahead.from, Math.min(ahead.to, this.#inode.size)));
+    await all(reads);
+  }
+
+  /** Starts to read a range, as far as it is known where it is; returns how far that was. */
+  #prefetch(from: number, to: number): number {
+    let reach = from;
+    this.#extents.visit(from, to, ({ offset, length, source, at }) => {
+      if (offset !== reach) return; // after a gap
+      if (source === null) {
+        reach = offset + length;
+        return;
+      }
+      for (let pos = at; pos < at + length && this.#blocks.loading < MAX_LOADING; ) {
+        pos = Math.min(at + length, this.#blocks.prefetch(source, pos));
+        reach = offset + pos - at;
+      }
+    });
+    return reach;
+  }
+
+  /** The pieces of a range, asking for those that are not known. */
+  async #learn(from: number, to: number): Promise<Piece<Source>[]> {
+    if (this.#extents.count > MAX_PIECES) this.#forgetAll();
+    for (;;) {
+      const { pieces, gap } = this.#known(from, to);
+      if (gap === undefined) return pieces;
+      const { ino, size } = this.#inode;
+      const request = { ino, offset: gap, length: Math.max(size, to) - gap, limit: MAX_EXTENTS_PAGE };
+      const reply = await this.#io.session.call(Namenode.getExtents, { ...request, host: this.#io.hostName });
+      // One that is older than what we have written ourselves is of no use: the next will be newer.
+      if (reply.inode.version >= this.#inode.version) this.#take(reply, gap);
+    }
+  }
+
+  /** The pieces of a range, and where the first one is missing. */
+  #known(from: number, to: number): { pieces: Piece<Source>[]; gap: number | undefined } {
+    const pieces: Piece<Source>[] = [];
+    let gap: number | undefined;
+    this.#extents.visit(
+      from,
+      to,
+      (piece) => pieces.push(piece),
+      (start) => {
+        gap ??= start;
+      },
+    );
+    return { pieces, gap };
+  }
+
+  /** Puts a page of extents, complete from `from` on, into the map. */
+  #take({ inode, extents, blocks, covered }: GetExtentsReply, from: number): void {
+    if (covered <= from) throw new CairnError("EPROTO", `no extents of inode ${inode.ino} at ${from}`);
+    if (inode.version > this.#inode.version) {
+      this.#inode = inode;
+      this.#forgetAll();
+    }
+    const sources = new Map<number, BlockSource>();
+    for (const located of blocks) {
+      const { id, length } = located.block;
+      sources.set(id, { id, length, located: () => located });
+    }
+    this.#extents.put(from, covered - from, null, from);
+    for (const { offset, length, block, blockOffset } of extents) {
+      const source = sources.get(block);
+      if (source === undefined || length < 1 || blockOffset + length > source.length) {
+        throw new CairnError("EPROTO", `an extent of inode ${inode.ino} at ${offset} points nowhere`);
+      }
+      this.#extents.put(offset, length, source, blockOffset);
+    }
+  }
+
+  #forgetAll(): void {
+    this.#extents.clear();
+    this.#certain = true;
+  }
+}

@@ -1,0 +1,258 @@
+import type { Timestamp } from "../common/clock.js";
+import { CairnError, codeOf } from "../common/errors.js";
+import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE } from "../common/limits.js";
+import { Namenode } from "../proto/gen/services.js";
+import type { ExtentInit, Inode, Policy } from "../proto/gen/types.js";
+import { BlockWriter, type FinishedBlock } from "./block-writer.js";
+import type { ClientIo } from "./io.js";
+import { Turns } from "./turns.js";
+import type { UnsyncedBlocks } from "./unsynced.js";
+
+/** Blocks of one file that may be unfinished or uncommitted at once; then its writers wait. */
+const MAX_LAYERS = 4;
+/** The next block's pipeline is opened when this much of the current one is left, bytes. */
+const OPEN_NEXT_AT = 8 * 1024 * 1024;
+/** Errnos that tell an application more than EIO. */
+const TELLING = new Set(["ENOSPC", "EDQUOT", "ESTALE", "EFBIG", "EROFS", "EPERM", "EACCES"]);
+
+/** What has been written to one block and is not committed yet. */
+export interface Layer {
+  readonly writer: BlockWriter;
+  /** Time of the last write to it. */
+  mtime: Timestamp;
+  /** Set when the block is finalized. */
+  finished: FinishedBlock | undefined;
+  /** Whether it was finalized with a sync. */
+  synced: boolean;
+  /** Resolves when the layer is gone: committed, or lost. */
+  readonly gone: Promise<void>;
+  readonly end: () => void;
+}
+
+/** What a writer needs to know of its file, and tells it. */
+export interface WrittenFile {
+  readonly ino: number;
+  readonly policy: Policy;
+  /** Bytes, uncommitted writes included. */
+  size(): number;
+  /** These layers, in the order of writing, have been committed; `inode` is what came of it. */
+  committed(inode: Inode, layers: readonly Layer[]): void;
+}
+
+/**
+ * The write side of one file's content: a log. Writes go in the order in which they come, wherever they belong in the file,
+ * into the current block; full blocks are finalized and committed behind the writer's back, flush does the rest.
+ */
+export class FileWriter {
+  /** Uncommitted blocks, oldest first: a later one hides what an earlier one has at the same place. */
+  readonly layers: Layer[] = [];
+  readonly #io: ClientIo;
+  readonly #unsynced: UnsyncedBlocks;
+  readonly #file: WrittenFile;
+  readonly #turns = new Turns();
+  #current: Layer | undefined;
+  #next: BlockWriter | undefined;
+  #committing = false;
+  #error: CairnError | undefined;
+
+  constructor(io: ClientIo, unsynced: UnsyncedBlocks, file: WrittenFile) {
+    this.#io = io;
+    this.#unsynced = unsynced;
+    this.#file = file;
+  }
+
+  /** Time of the last uncommitted write. */
+  get mtime(): Timestamp | undefined {
+    return this.layers.at(-1)?.mtime;
+  }
+
+  /** Where the uncommitted writes end; 0 when there are none. */
+  get end(): number {
+    return this.layers.reduce((end, { writer }) => Math.max(end, writer.extents.end), 0);
+  }
+
+  /** Appends a write to the log. EFBIG; the error of earlier writes, when there is one that nobody was told yet. */
+  async write(offset: number | undefined, data: Buffer): Promise<void> {
+    const turn = this.#turns.enter();
+    if (turn !== undefined) await turn;
+    try {
+      if (this.#error !== undefined) throw this.#error;
+      const start = offset ?? this.#file.size();
+      if (start + data.length > MAX_FILE_SIZE) {
+        throw new CairnError("EFBIG", `writing ${data.length} bytes at ${start} of inode ${this.#file.ino}`);
+      }
+      for (let done = 0; done < data.length; ) {
+        const bytes = this.#append(start + done, data, done) ?? (await this.#makeRoom(data.length - done));
+        done += bytes;
+      }
+    } finally {
+      this.#turns.leave();
+    }
+  }
+
+  /** Resolves when everything written so far is committed, or lost: see takeError. */
+  async settle(sync: boolean): Promise<void> {
+    if (this.#current !== undefined) this.#finish(this.#current, sync);
+    this.#next?.discard();
+    this.#next = undefined;
+    await Promise.all(this.layers.map((layer) => layer.gone));
+  }
+
+  /** settle(), with everything on the platters; throws the sticky error, once. */
+  async flush(sync: boolean): Promise<void> {
+    await this.settle(sync);
+    let failure: unknown;
+    if (sync) {
+      try {
+        await this.#unsynced.sync(this.#file.ino);
+        await this.#io.session.sync();
+      } catch (err) {
+        failure = err;
+      }
+    }
+    const error = this.#error ?? failure;
+    this.#error = undefined;
+    if (error !== undefined) throw error;
+  }
+
+  /** Copies what fits into the current packet; undefined when there is no room without waiting. */
+  #append(offset: number, data: Buffer, from: number): number | undefined {
+    const layer = this.#current;
+    if (layer === undefined) return undefined;
+    const { writer } = layer;
+    const wanted = writer.packetFor(data.length - from);
+    if (wanted > 0) {
+      const packet = this.#io.packets.tryMake(wanted);
+      if (packet === undefined) return undefined;
+      writer.accept(packet);
+    }
+    const bytes = writer.append(offset, data, from, data.length);
+    layer.mtime = this.#io.clock.timestamp();
+    if (writer.room === 0) this.#finish(layer, false);
+    else if (writer.room <= OPEN_NEXT_AT) this.#next ??= new BlockWriter(this.#io, this.#file.policy);
+    return bytes;
+  }
+
+  /** Waits for what #append lacks: a block, or memory. Returns 0, the bytes it appended. */
+  async #makeRoom(bytes: number): Promise<number> {
+    const layer = this.#current;
+    if (layer === undefined) {
+      while (this.layers.length >= MAX_LAYERS) await this.layers[0]!.gone;
+      if (this.#error !== undefined) throw this.#error;
+      this.#start();
+      return 0;
+    }
+    const wanted = layer.writer.packetFor(bytes);
+    if (wanted === 0) return 0;
+    const packet = await this.#io.packets.make(wanted);
+    // Meanwhile the block may have been finished by a flush, or its small packet sent.
+    if (this.#current === layer && layer.writer.packetFor(bytes) > 0) layer.writer.accept(packet);
+    else this.#io.packets.free(packet);
+    if (this.#error !== undefined) throw this.#error;
+    return 0;
+  }
+
+  #start(): void {
+    const writer = this.#next ?? new BlockWriter(this.#io, this.#file.policy);
+    this.#next = undefined;
+    let end!: () => void;
+    const gone = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const mtime = this.#io.clock.timestamp();
+    const layer: Layer = { writer, mtime, finished: undefined, synced: false, gone, end };
+    this.layers.push(layer);
+    this.#current = layer;
+    writer.finished.then(
+      (finished) => {
+        layer.finished = finished;
+        void this.#commit();
+      },
+      (err) => {
+        this.#fail(err, `writing inode ${this.#file.ino}`);
+        this.#drop(layer);
+        void this.#commit();
+      },
+    );
+  }
+
+  #finish(layer: Layer, sync: boolean): void {
+    this.#current = undefined;
+    if (layer.writer.length === 0) return this.#drop(layer);
+    layer.synced = sync;
+    layer.writer.finish(sync);
+  }
+
+  /** Commits finalized blocks in the order of writing, one commit at a time. */
+  async #commit(): Promise<void> {
+    if (this.#committing) return;
+    this.#committing = true;
+    for (;;) {
+      const batch = this.#ready();
+      if (batch.length === 0) break;
+      try {
+        const { inode } = await this.#io.session.change(Namenode.commit, this.#request(batch));
+        for (const { writer: _, finished, synced } of batch) {
+          this.#io.session.pending.delete(finished!.block.id);
+          if (!synced) this.#unsynced.add(this.#file.ino, finished!);
+        }
+        this.#file.committed(inode, batch);
+        this.layers.splice(0, batch.length);
+        for (const layer of batch) layer.end();
+      } catch (err) {
+        this.#fail(err, `committing inode ${this.#file.ino}`);
+        for (const layer of batch) this.#drop(layer);
+      }
+    }
+    this.#committing = false;
+  }
+
+  /** The oldest layers that are finalized, as many as one commit can carry. */
+  #ready(): Layer[] {
+    const batch: Layer[] = [];
+    let extents = 0;
+    for (const layer of this.layers) {
+      extents += layer.writer.extents.count;
+      if (layer.finished === undefined || extents > MAX_COMMIT_EXTENTS) break;
+      batch.push(layer);
+    }
+    return batch;
+  }
+
+  #request(batch: readonly Layer[]) {
+    const extents: ExtentInit[] = [];
+    let size = 0;
+    for (const { writer, finished } of batch) {
+      size = Math.max(size, writer.extents.end);
+      for (const { offset, length, at } of writer.extents.pieces()) {
+        extents.push({ offset, length, block: finished!.block.id, blockOffset: at });
+      }
+    }
+    return {
+      ino: this.#file.ino,
+      blocks: batch.map(({ finished }) => ({
+        block: finished!.block,
+        datanodes: finished!.replicas.map(({ id }) => id),
+      })),
+      extents,
+      size,
+      mtime: batch.at(-1)!.mtime,
+      replicas: this.#file.policy.replicas,
+    };
+  }
+
+  /** Takes a layer out whose writes are lost. */
+  #drop(layer: Layer): void {
+    if (this.#current === layer) this.#current = undefined;
+    const index = this.layers.indexOf(layer);
+    if (index >= 0) this.layers.splice(index, 1);
+    layer.writer.discard();
+    layer.end();
+  }
+
+  #fail(err: unknown, attempted: string): void {
+    const code = codeOf(err);
+    if (code === "ECANCELED") return; // discarded here
+    this.#error ??= new CairnError(TELLING.has(code) ? code : "EIO", attempted, err);
+  }
+}

@@ -1,0 +1,100 @@
+import type { Timestamp } from "../common/clock.js";
+import { Namenode } from "../proto/gen/services.js";
+import type { Inode, SetAttributesRequestInit } from "../proto/gen/types.js";
+import type { AttributeChange, Capacity, DirectoryPage, Metadata, Name, NewInode } from "./contract.js";
+import { resolvePath } from "./resolve.js";
+import type { Session } from "./session.js";
+
+/** Metadata over a session: each function is one call. */
+export class SessionMetadata implements Metadata {
+  readonly #session: Session;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  async lookup(dir: number, name: Name): Promise<Inode> {
+    return (await this.#session.call(Namenode.lookup, { dir, name })).inode;
+  }
+
+  resolve(path: string | Uint8Array, followLast = true): Promise<Inode> {
+    return resolvePath(this.#session, path, followLast);
+  }
+
+  async getInode(ino: number): Promise<Inode> {
+    return (await this.#session.call(Namenode.getInode, { ino })).inode;
+  }
+
+  readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage> {
+    return this.#session.call(Namenode.readDirectory, { dir, after, limit });
+  }
+
+  async create(
+    dir: number,
+    name: Name,
+    node: NewInode,
+    openExisting = false,
+  ): Promise<{ inode: Inode; existed: boolean }> {
+    const { inode, existed } = await this.#session.change(Namenode.create, { dir, name, ...node, openExisting });
+    return { inode, existed };
+  }
+
+  async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {
+    const { atime, mtime, ...rest } = change;
+    const request: Omit<SetAttributesRequestInit, "call"> = { ino, ...rest };
+    if (atime === "now") request.atimeNow = true;
+    else if (atime !== undefined) request.atime = atime satisfies Timestamp;
+    if (mtime === "now") request.mtimeNow = true;
+    else if (mtime !== undefined) request.mtime = mtime satisfies Timestamp;
+    return (await this.#session.change(Namenode.setAttributes, request)).inode;
+  }
+
+  async link(ino: number, dir: number, name: Name): Promise<Inode> {
+    return (await this.#session.change(Namenode.link, { ino, dir, name })).inode;
+  }
+
+  async unlink(dir: number, name: Name): Promise<void> {
+    await this.#session.change(Namenode.unlink, { dir, name, directory: false });
+  }
+
+  async rmdir(dir: number, name: Name): Promise<void> {
+    await this.#session.change(Namenode.unlink, { dir, name, directory: true });
+  }
+
+  async rename(
+    fromDir: number,
+    fromName: Name,
+    toDir: number,
+    toName: Name,
+    flags: { noReplace?: boolean; exchange?: boolean } = {},
+  ): Promise<{ moved: Inode; replaced?: Inode }> {
+    const request = { fromDir, fromName, toDir, toName, ...flags };
+    const { moved, replaced } = await this.#session.change(Namenode.rename, request);
+    return { moved, ...(replaced !== null && { replaced }) };
+  }
+
+  async setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void> {
+    const request = { ino, name, value, create: mode === "create", replace: mode === "replace" };
+    await this.#session.change(Namenode.setXattr, request);
+  }
+
+  async getXattr(ino: number, name: Name): Promise<Uint8Array> {
+    return (await this.#session.call(Namenode.getXattr, { ino, name })).value;
+  }
+
+  async listXattrs(ino: number): Promise<Uint8Array[]> {
+    return (await this.#session.call(Namenode.listXattrs, { ino })).names;
+  }
+
+  async removeXattr(ino: number, name: Name): Promise<void> {
+    await this.#session.change(Namenode.removeXattr, { ino, name });
+  }
+
+  capacity(): Promise<Capacity> {
+    return this.#session.call(Namenode.getCapacity, {});
+  }
+
+  sync(): Promise<void> {
+    return this.#session.sync();
+  }
+}

@@ -1,0 +1,213 @@
+import { randomBytes } from "node:crypto";
+import type { Clock, Timer } from "../common/clock.js";
+import { CairnError, codeOf, messageOf, wrap } from "../common/errors.js";
+import { DEFAULT_DEADLINE_MS } from "../common/limits.js";
+import type { Logger } from "../common/log.js";
+import type { LinkAuth } from "../proto/auth.js";
+import { PersistentLink } from "../proto/connect.js";
+import type { Dispatcher } from "../proto/dispatch.js";
+import { ClientPush, Namenode } from "../proto/gen/services.js";
+import type { Block, CallIdInit, OpenSessionReply, Policy } from "../proto/gen/types.js";
+import type { Link } from "../proto/link.js";
+import type { AnyMethod, ReplyOf, RequestOf } from "../proto/method.js";
+import { Patience } from "./patience.js";
+
+/** KeepAlive is sent this many times per lease. */
+const RENEWALS_PER_LEASE = 3;
+/** Errors after which a call is made again: its reply may have been lost, or the namenode is away. */
+const TRANSIENT = new Set(["ENOTCONN", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
+
+export interface SessionOptions {
+  host: string;
+  port: number;
+  /** Who this is, for people. */
+  name: string;
+  /** This machine, for placement. */
+  hostName: string;
+  auth: LinkAuth;
+  dispatcher: Dispatcher;
+  log: Logger;
+  clock: Clock;
+  /** How long the first connection may take, ms. */
+  startPatienceMs: number;
+  /** How long a call outlasts the loss of the namenode, ms. */
+  patienceMs: number;
+}
+
+/** What a call that changes something needs beside its own id. */
+export type Unnumbered<M> = Omit<RequestOf<M>, "call">;
+
+/**
+ * This client's session with the namenode: one link that is opened again whenever it breaks, and calls that outlast its
+ * loss. A call that changes something carries an id, so that however often it is sent, it is done once.
+ */
+export class Session {
+  /** Random, kept over reconnections. */
+  readonly id = Number(randomBytes(8).readBigUInt64LE() >> 12n) + 1;
+  /** Blocks allocated to this session and not yet committed: told to a namenode that may have forgotten them. */
+  readonly pending = new Map<number, Block>();
+  readonly #options: SessionOptions;
+  readonly #link: PersistentLink;
+  readonly #unfinished = new Set<number>();
+  #nextSequence = 1;
+  #opened: OpenSessionReply | undefined;
+  #synced = 0;
+  #highest = 0;
+  #keepAlive: Timer | undefined;
+  #closed = false;
+  #giveUp: ((err: Error) => void) | undefined;
+
+  private constructor(options: SessionOptions) {
+    this.#options = options;
+    const { host, port, auth, log, clock } = options;
+    const dispatcher = options.dispatcher.take(ClientPush, {
+      synced: ({ syncedIndex }) => this.#noteSynced(syncedIndex),
+    });
+    this.#link = new PersistentLink({
+      host,
+      port,
+      dispatcher,
+      auth,
+      log,
+      clock,
+      onConnect: (link) => this.#open(link),
+      onDisconnect: (reason) => this.#onDisconnect(reason),
+    });
+  }
+
+  /**
+   * Opens a session. ECONNREFUSED and the like name the address when the namenode cannot be reached within the start's
+   * patience; EACCES, at once, when the cluster secret is wrong; EPROTO when something else answers there.
+   */
+  static async connect(options: SessionOptions): Promise<Session> {
+    const session = new Session(options);
+    const { host, port, startPatienceMs } = options;
+    let lastError: Error | undefined;
+    const refused = new Promise<never>((_resolve, reject) => {
+      session.#giveUp = (err) => {
+        lastError = err;
+        if (!TRANSIENT.has(codeOf(err))) reject(err);
+      };
+    });
+    try {
+      await Promise.race([session.#link.ready(startPatienceMs), refused]);
+    } catch (err) {
+      session.#link.close();
+      throw wrap(lastError ?? err, `no namenode at ${host}:${port}`);
+    } finally {
+      session.#giveUp = undefined;
+    }
+    return session;
+  }
+
+  /** The cluster's id. */
+  get cluster(): string {
+    return this.#reply.cluster;
+  }
+
+  /** The cluster's default policy. */
+  get policy(): Policy {
+    return this.#reply.policy;
+  }
+
+  /** A call that changes nothing, or may be done twice. Repeated until the patience ends. */
+  async call<M extends AnyMethod>(method: M, request: RequestOf<M>): Promise<ReplyOf<M>> {
+    const patience = new Patience(this.#options.clock, this.#options.patienceMs);
+    for (;;) {
+      if (this.#closed) throw new CairnError("ENOTCONN", `${method.name}: the client is closed`);
+      try {
+        const deadlineMs = Math.max(1, Math.min(DEFAULT_DEADLINE_MS, patience.left));
+        const reply: ReplyOf<M> = await this.#link.call(method, request, { deadlineMs });
+        this.#note(reply);
+        return reply;
+      } catch (err) {
+        if (this.#closed || !TRANSIENT.has(codeOf(err)) || !(await patience.again())) throw err;
+        this.#options.log.debug({ method: method.name, err: messageOf(err) }, "trying a call again");
+      }
+    }
+  }
+
+  /** A call that changes something: as call(), and done once. */
+  async change<M extends AnyMethod>(method: M, request: Unnumbered<M>): Promise<ReplyOf<M>> {
+    const sequence = this.#nextSequence++;
+    this.#unfinished.add(sequence);
+    try {
+      // The set keeps the order of insertion: its first is the lowest that has no reply yet.
+      const doneBelow = this.#unfinished.values().next().value ?? sequence;
+      const call: CallIdInit = { session: this.id, sequence, doneBelow };
+      return await this.call(method, { ...request, call } as RequestOf<M>);
+    } finally {
+      this.#unfinished.delete(sequence);
+    }
+  }
+
+  /** Resolves when every edit this client has the reply of is on the namenode's disk. */
+  async sync(): Promise<void> {
+    const index = this.#highest;
+    if (index <= this.#synced) return;
+    this.#noteSynced((await this.call(Namenode.syncJournal, { index })).syncedIndex);
+  }
+
+  /** Ends the session. What is still under way fails with ENOTCONN. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#keepAlive?.clear();
+    try {
+      await this.#link.link?.call(Namenode.closeSession, { session: this.id }, { deadlineMs: 1_000 });
+    } catch (err) {
+      this.#options.log.debug({ err: messageOf(err) }, "the session ends with its lease");
+    }
+    this.#link.close();
+  }
+
+  get #reply(): OpenSessionReply {
+    if (this.#opened === undefined) throw new CairnError("ENOTCONN", "the session is not open yet");
+    return this.#opened;
+  }
+
+  async #open(link: Link): Promise<void> {
+    const { name, hostName, clock, log, host, port } = this.#options;
+    const pending = [...this.pending.values()];
+    const reply = await link.call(Namenode.openSession, { session: this.id, name, host: hostName, pending });
+    const before = this.#opened?.cluster ?? reply.cluster;
+    if (before !== reply.cluster) {
+      throw new CairnError(
+        "EPERM",
+        `${host}:${port} is now the namenode of cluster ${reply.cluster}, not of ${before}`,
+      );
+    }
+    this.#opened = reply;
+    this.#noteSynced(reply.syncedIndex);
+    this.#keepAlive?.clear();
+    this.#keepAlive = clock.every(Math.max(1, reply.leaseMs / RENEWALS_PER_LEASE), () => void this.#renew());
+    log.info({ namenode: link.peer, session: this.id, pending: pending.length }, "connected to the namenode");
+  }
+
+  async #renew(): Promise<void> {
+    const link = this.#link.link;
+    if (link === undefined) return; // opening the session again renews it
+    try {
+      this.#noteSynced((await link.call(Namenode.keepAlive, { session: this.id })).syncedIndex);
+    } catch (err) {
+      if (this.#closed || TRANSIENT.has(codeOf(err))) return;
+      this.#options.log.warn({ err: messageOf(err) }, "the session has ended at the namenode; opening it again");
+      link.close("the session has ended");
+    }
+  }
+
+  #onDisconnect(reason: Error): void {
+    if (this.#giveUp !== undefined) this.#giveUp(reason);
+    else if (!this.#closed) this.#options.log.warn({ err: messageOf(reason) }, "no connection to the namenode");
+  }
+
+  /** Replies to changes carry the index of their edit. */
+  #note(reply: unknown): void {
+    const index = (reply as { index?: unknown }).index;
+    if (typeof index === "number" && index > this.#highest) this.#highest = index;
+  }
+
+  #noteSynced(index: number): void {
+    if (index > this.#synced) this.#synced = index;
+  }
+}
