@@ -22,12 +22,15 @@ const MAX_REASON = KIB;
 export class BlockCalls {
   readonly #sessions: Sessions;
   readonly #manager: BlockManager;
+  readonly #room: () => Promise<void> | undefined;
   readonly #ids: Reservation;
   readonly #generations: Reservation;
 
-  constructor(editor: Editor, sessions: Sessions, manager: BlockManager) {
+  /** @param room undefined when an edit may be made now; else resolves when one may */
+  constructor(editor: Editor, room: () => Promise<void> | undefined, sessions: Sessions, manager: BlockManager) {
     this.#sessions = sessions;
     this.#manager = manager;
+    this.#room = room;
     this.#ids = Reservation.blockIds(editor);
     this.#generations = Reservation.generations(editor);
   }
@@ -41,6 +44,7 @@ export class BlockCalls {
     checkBlockSize(blockSize);
     checkLabel(host, "host");
     inRange(exclude.length, 0, MAX_EXCLUDED, "datanodes to exclude");
+    await this.#room();
     const place = () => this.#manager.place({ replicas, size: blockSize, host, exclude });
     const pipelines = Array.from({ length: count }, place);
     const first = await this.#ids.take(count);
@@ -60,6 +64,7 @@ export class BlockCalls {
   async recover({ session, block }: RecoverBlockRequest): Promise<RecoverBlockReplyInit> {
     this.#sessions.renew(session);
     if (this.#sessions.generation(session, block.id) === undefined) throw notHeld(session, block.id);
+    await this.#room();
     const generation = await this.#generations.take(1);
     this.#sessions.restamp(session, block.id, generation);
     return { generation };

@@ -51,11 +51,11 @@ export class NamespaceService {
 
   /** @param options the editor has replayed its journal, and the store is formatted */
   constructor(options: ServiceOptions) {
-    const { editor, clock, sessions, manager, policy } = options;
+    const { editor, room, clock, sessions, manager, policy } = options;
     this.#editor = editor;
     this.#options = options;
     this.#context = { kv: editor.kv, editor, clock, defaults: policy };
-    this.#blocks = new BlockCalls(editor, sessions, manager);
+    this.#blocks = new BlockCalls(editor, room, sessions, manager);
     this.#cluster = readCluster(editor.kv).cluster;
     this.#appended = editor.lastIndex;
   }

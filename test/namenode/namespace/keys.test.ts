@@ -1,0 +1,56 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import {
+  callKey,
+  dentriesAfter,
+  dentriesOf,
+  dentryKey,
+  extentKey,
+  extentsOf,
+  nameOfDentry,
+  offsetOfExtent,
+  readU64,
+  sessionOfCall,
+  u64,
+} from "../../../namenode/namespace/keys.js";
+
+const number = fc.oneof(fc.maxSafeNat(), fc.nat(300), fc.constantFrom(2 ** 32 - 1, 2 ** 32, Number.MAX_SAFE_INTEGER));
+const nameBytes = fc.uint8Array({ minLength: 1, maxLength: 8 });
+
+describe("keys of the store", () => {
+  it("order numbers as numbers, and give them back", () => {
+    fc.assert(
+      fc.property(number, number, (a, b) => {
+        expect(u64(a)).to.have.length(8);
+        expect(readU64(u64(a), 0)).to.equal(a);
+        expect(u64(a) < u64(b)).to.equal(a < b);
+      }),
+    );
+  });
+
+  it("order names by their bytes within a directory, and give them back", () => {
+    fc.assert(
+      fc.property(number, nameBytes, nameBytes, (dir, a, b) => {
+        const [keyA, keyB] = [dentryKey(dir, a), dentryKey(dir, b)];
+        expect(nameOfDentry(keyA)).to.deep.equal(Buffer.from(a));
+        expect(Math.sign(Buffer.compare(a, b))).to.equal(keyA < keyB ? -1 : keyA === keyB ? 0 : 1);
+        const { gte, lt } = dentriesOf(dir);
+        expect(keyA >= gte && keyA < lt).to.equal(true);
+        const after = dentriesAfter(dir, a);
+        expect(keyB >= after.gte && keyB < after.lt).to.equal(Buffer.compare(b, a) > 0);
+      }),
+    );
+  });
+
+  it("keep what belongs to different inodes apart", () => {
+    fc.assert(
+      fc.property(number, number, number, (a, b, offset) => {
+        const { gte, lt } = extentsOf(a);
+        const key = extentKey(b, offset);
+        expect(key >= gte && key < lt).to.equal(a === b);
+        expect(offsetOfExtent(key)).to.equal(offset);
+        expect(sessionOfCall(callKey(a, b))).to.equal(a);
+      }),
+    );
+  });
+});
