@@ -1,0 +1,48 @@
+import { expect } from "chai";
+import { RealClock } from "../../../common/clock.js";
+import { silentLogger } from "../../../common/log.js";
+import { encodeNumber, openDatabases, openLmdbStore } from "../../../namenode/store/lmdb.js";
+import { tempFolder } from "./temp.js";
+
+describe("the store in LMDB", () => {
+  const temp = tempFolder();
+  const openAt = (name: string) =>
+    openLmdbStore({ folder: temp.path(name), clock: new RealClock(), log: silentLogger });
+
+  it("has everything again after it was closed, with the index of the last edit", async () => {
+    const first = openAt("reopened");
+    expect(first.appliedIndex).equal(0);
+    for (let i = 0; i < 10_000; i++) first.put(`k${i}`, Buffer.from(`v${i}`));
+    for (let i = 0; i < 10_000; i += 3) first.delete(`k${i}`);
+    first.setIndex(41);
+    await first.flush();
+    first.put("later", Buffer.from("too"));
+    first.delete("k1");
+    first.setIndex(42);
+    await first.close();
+    const second = openAt("reopened");
+    expect(second.appliedIndex).equal(42);
+    for (let i = 2; i < 10_000; i++) expect(second.get(`k${i}`)?.toString()).equal(i % 3 === 0 ? undefined : `v${i}`);
+    expect([second.get("k1"), second.get("later")?.toString()]).eql([undefined, "too"]);
+    expect([...second.range({ gte: "k", lt: "l" })]).length(6665);
+    await second.close();
+  });
+
+  it("tells when an edit is on the disk", async () => {
+    const store = openAt("durable");
+    const durable: number[] = [];
+    store.onDurable((index) => durable.push(index));
+    store.put("a", Buffer.from("1"));
+    store.setIndex(1);
+    await store.flush();
+    expect(durable).eql([1]);
+    await store.close();
+  });
+
+  it("refuses a database of another format", async () => {
+    const db = openDatabases(temp.path("format"));
+    db.meta.putSync("format", encodeNumber(99));
+    await db.root.close();
+    expect(() => openAt("format")).throw(/format 99, not 1/);
+  });
+});
