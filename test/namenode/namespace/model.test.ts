@@ -1,0 +1,227 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import { blocksWithin, extentsOf, idOfBlock } from "../../../namenode/namespace/keys.js";
+import { extentOf, readCluster } from "../../../namenode/namespace/records.js";
+import { S_IFDIR, S_IFREG } from "../../../namenode/namespace/types.js";
+import { BlockRecord } from "../../../proto/gen/types.js";
+import { Model, type Node } from "./model.js";
+import { dump, name, SESSION, World } from "./world.js";
+
+/** Length of every block, and about the largest file, bytes: small, so that extents often meet. */
+const BLOCK = 24;
+const FILE = 64;
+
+const nat = fc.nat(1000);
+const text = fc.constantFrom("a", "b", "c");
+const piece = fc.record({
+  offset: fc.nat(FILE - BLOCK),
+  length: fc.integer({ min: 1, max: BLOCK }),
+  blockOffset: fc.nat(BLOCK - 1),
+  /** Which of the commit's blocks; or a block committed before. */
+  which: nat,
+  old: fc.boolean(),
+});
+const op = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ op: fc.constant("create" as const), dir: nat, name: text, directory: fc.boolean() }) },
+  { weight: 6, arbitrary: fc.record({ op: fc.constant("commit" as const), file: nat, blocks: fc.nat(2), pieces: fc.array(piece, { maxLength: 6 }) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant("truncate" as const), file: nat, size: fc.nat(FILE) }) },
+  { weight: 2, arbitrary: fc.record({ op: fc.constant("unlink" as const), dir: nat, name: text, directory: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant("link" as const), file: nat, dir: nat, name: text }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      op: fc.constant("rename" as const),
+      from: nat,
+      a: text,
+      to: nat,
+      b: text,
+      how: fc.constantFrom("" as const, "noReplace" as const, "exchange" as const),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant("retry" as const) }) },
+);
+type Op = typeof op extends fc.Arbitrary<infer T> ? T : never;
+
+/** Drives the namenode and the model with the same operations. */
+class Both {
+  readonly world: World;
+  readonly model = new Model();
+  /** The last change, to be repeated. */
+  #last: (() => Promise<unknown>) | undefined;
+
+  constructor(world: World) {
+    this.world = world;
+  }
+
+  async run(o: Op): Promise<void> {
+    const { model } = this;
+    const pick = (nodes: Node[], n: number) => nodes[n % nodes.length];
+    switch (o.op) {
+      case "create": {
+        const dir = pick(model.dirs, o.dir)!;
+        const expected = model.mayCreate(dir, o.name);
+        const mode = (o.directory ? S_IFDIR : S_IFREG) | 0o700;
+        const reply = await this.#change("create", { dir: dir.ino, name: name(o.name), mode }, expected);
+        if (reply) model.create(dir, o.name, o.directory, (reply as { inode: { ino: number } }).inode.ino);
+        return;
+      }
+      case "commit": {
+        const file = pick(model.files, o.file);
+        if (file !== undefined) await this.#commit(file, o.blocks, o.pieces);
+        return;
+      }
+      case "truncate": {
+        const file = pick(model.files, o.file);
+        if (file === undefined) return;
+        model.truncate(file, o.size);
+        await this.#change("setAttributes", { ino: file.ino, size: o.size }, "ok");
+        return;
+      }
+      case "unlink": {
+        const dir = pick(model.dirs, o.dir)!;
+        const expected = model.unlink(dir, o.name, o.directory);
+        await this.#change("unlink", { dir: dir.ino, name: name(o.name), directory: o.directory }, expected);
+        return;
+      }
+      case "link": {
+        const file = pick(model.files, o.file);
+        if (file === undefined) return;
+        const dir = pick(model.dirs, o.dir)!;
+        const expected = model.link(file, dir, o.name);
+        await this.#change("link", { ino: file.ino, dir: dir.ino, name: name(o.name) }, expected);
+        return;
+      }
+      case "rename": {
+        const from = pick(model.dirs, o.from)!;
+        const to = pick(model.dirs, o.to)!;
+        const expected = model.rename(from, o.a, to, o.b, o.how);
+        const names = { fromDir: from.ino, fromName: name(o.a), toDir: to.ino, toName: name(o.b) };
+        await this.#change("rename", { ...names, ...(o.how && { [o.how]: true }) }, expected);
+        return;
+      }
+      case "retry":
+        await this.#last?.();
+    }
+  }
+
+  async #change<K extends "create" | "commit" | "setAttributes" | "unlink" | "link" | "rename">(
+    key: K,
+    request: object,
+    expected: string,
+  ): Promise<unknown> {
+    const full = { ...request, call: this.world.nextCall() } as never;
+    if (expected !== "ok") {
+      expect(await this.world.code(key, full), `${key} ${JSON.stringify(request)}`).to.equal(expected);
+      return undefined;
+    }
+    this.#last = () => this.world.call(key, full);
+    return this.#last();
+  }
+
+  async #commit(file: Node, count: number, pieces: (typeof piece extends fc.Arbitrary<infer T> ? T : never)[]) {
+    const committed = Array.from(this.world.kv.range(blocksWithin(0, 2 ** 50)), ([key]) => idOfBlock(key));
+    const fresh: number[] = [];
+    for (let i = 0; i < count; i++) fresh.push(await this.world.allocate());
+    const extents = [];
+    for (const { offset, length, blockOffset, which, old } of pieces) {
+      const from = old ? committed : fresh;
+      if (from.length === 0) continue;
+      const block = from[which % from.length]!;
+      extents.push({ offset, length: Math.min(length, BLOCK - blockOffset), block, blockOffset });
+    }
+    const blocks = fresh.map((id) => ({ block: { id, generation: 1, length: BLOCK }, datanodes: [1] }));
+    this.model.write(file, extents);
+    await this.#change("commit", { ino: file.ino, blocks, extents, replicas: 3 }, "ok");
+  }
+
+  /** Compares everything that can be seen, and what must hold within. */
+  async compare(): Promise<void> {
+    const { kv } = this.world;
+    for (const dir of this.model.dirs) {
+      const inode = await this.world.inode(dir.ino);
+      expect([inode.nlink, inode.size]).to.deep.equal([dir.nlink, dir.entries!.size]);
+      if (dir.parent !== undefined && dir.nlink > 0) expect(inode.parent).to.equal(dir.parent.ino);
+      const { entries } = await this.world.call("readDirectory", { dir: dir.ino });
+      const wanted = [...dir.entries!].map(([key, node]) => [key, node.ino]).sort();
+      expect(entries.map((e) => [e.name.toString(), e.inode.ino])).to.deep.equal(wanted);
+    }
+    const references = new Map<number, { extents: number; live: number }>();
+    for (const file of this.model.files) {
+      const inode = await this.world.inode(file.ino);
+      expect([inode.nlink, inode.size]).to.deep.equal([file.nlink, file.content.length]);
+      const content: Node["content"] = Array(file.content.length).fill(undefined);
+      let allocated = 0;
+      let last = { end: 0, block: 0, blockEnd: 0 };
+      for (const [key, value] of kv.range(extentsOf(file.ino))) {
+        const { offset, length, block, blockOffset } = extentOf(key, value);
+        expect(offset).to.be.at.least(last.end);
+        const continues = offset === last.end && block === last.block && blockOffset === last.blockEnd;
+        expect(continues, "neighbours that continue each other are one extent").to.equal(false);
+        last = { end: offset + length, block, blockEnd: blockOffset + length };
+        for (let i = 0; i < length; i++) content[offset + i] = [block, blockOffset + i];
+        allocated += length;
+        const seen = references.get(block) ?? { extents: 0, live: 0 };
+        references.set(block, { extents: seen.extents + 1, live: seen.live + length });
+      }
+      expect(content).to.deep.equal(file.content);
+      expect(inode.allocated).to.equal(allocated);
+    }
+    const records = Array.from(kv.range(blocksWithin(0, 2 ** 50)), ([key, value]) => {
+      const { extents, live } = BlockRecord.decode(value);
+      return [idOfBlock(key), { extents, live }] as const;
+    });
+    expect(new Map(records)).to.deep.equal(references);
+    const known = new Set<number>();
+    for (const { committed = [], freed = [] } of this.world.effects) {
+      for (const { block } of committed) known.add(block.block.id);
+      for (const { id } of freed) known.delete(id);
+    }
+    expect([...known].sort()).to.deep.equal([...references.keys()].sort());
+    const alive = (nodes: Node[]) => nodes.filter((n) => n.nlink > 0).length;
+    const { files, directories, blocks } = readCluster(kv);
+    expect({ files, directories, blocks }).to.deep.equal({
+      files: alive(this.model.files),
+      directories: alive(this.model.dirs),
+      blocks: references.size,
+    });
+  }
+}
+
+describe("names and content against a model", () => {
+  it("are the same after any sequence of operations; replayed, the store is the same to the byte", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(op, { minLength: 10, maxLength: 60, size: "max" }), async (ops) => {
+        const both = new Both(await World.open());
+        for (const o of ops) await both.run(o);
+        await both.compare();
+        const { world } = both;
+        const replayed = await World.open({ journal: world.journal });
+        expect(dump(replayed.kv)).to.deep.equal(dump(world.kv));
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("leave nothing behind when everything is deleted and reclaimed", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(op, { minLength: 10, maxLength: 60, size: "max" }), async (ops) => {
+        const both = new Both(await World.open());
+        const { world, model } = both;
+        for (const o of ops) await both.run(o);
+        const remove = async (dir: Node): Promise<void> => {
+          for (const [key, node] of dir.entries!) {
+            if (node.entries) await remove(node);
+            await world.call("unlink", { dir: dir.ino, name: name(key), directory: node.entries !== undefined });
+          }
+        };
+        await remove(model.root);
+        world.clock.advance(1_000);
+        await world.call("closeSession", { session: SESSION });
+        const left = dump(world.kv).map(([key]) => key[0]);
+        expect(left).to.deep.equal(["A", "I"]);
+        expect(readCluster(world.kv)).to.include({ files: 0, directories: 1, blocks: 0 });
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
