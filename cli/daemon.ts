@@ -22,11 +22,15 @@ export function defineSettings(command: Command, daemon: string, table: Settings
   }
 }
 
-/** The settings of a daemon from flags, environment and file. UsageError when one is unknown or wrong. */
+/**
+ * The settings of a daemon from flags, environment and file, else from `fallbacks`, else the defaults. UsageError when one is
+ * unknown or wrong.
+ */
 export function readSettings<T extends SettingsTable>(
   daemon: string,
   table: T,
   options: Record<string, unknown>,
+  fallbacks: Record<string, unknown> = {},
 ): SettingsOf<T> {
   const { config, ...flags } = options;
   try {
@@ -34,6 +38,7 @@ export function readSettings<T extends SettingsTable>(
     return loadSettings(daemon, table, {
       flags,
       env: process.env,
+      fallbacks,
       ...(file !== undefined && { file, filePath: config as string }),
     });
   } catch (err) {

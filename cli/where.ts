@@ -1,15 +1,9 @@
 import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { NAMENODE_PORT } from "../common/limits.js";
+import { type Address, parseAddress } from "../common/address.js";
 import { readConfig } from "./cluster/config.js";
 import { DEFAULT_ROOT } from "./cluster/layout.js";
 import { UsageError } from "./errors.js";
-
-/** Where a namenode listens. */
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
 
 /** The flags by which a client command finds its cluster, as commander hands them over. */
 export interface WhereOptions {
@@ -18,12 +12,20 @@ export interface WhereOptions {
   readonly secretFile?: string;
 }
 
-/** Gives a command the flags by which it finds its cluster. */
-export function defineWhere(command: Command): Command {
+/** Gives a command the flags by which it finds a namenode. */
+export function defineNamenode(command: Command): Command {
   return command
     .addOption(new Option("--namenode <url>", "the cluster's namenode, http://host:port (environment: CAIRN_NAMENODE)"))
-    .addOption(new Option("--root <dir>", `the folder of a cluster started on this machine (default: ${DEFAULT_ROOT})`))
-    .addOption(new Option("--secret-file <file>", "file with the cluster's secret (environment: CAIRN_SECRET_FILE)"));
+    .addOption(
+      new Option("--root <dir>", `the folder of a cluster started on this machine (default: ${DEFAULT_ROOT})`),
+    );
+}
+
+/** Gives a command the flags by which it finds its cluster and proves that it belongs to it. */
+export function defineWhere(command: Command): Command {
+  return defineNamenode(command).addOption(
+    new Option("--secret-file <file>", "file with the cluster's secret (environment: CAIRN_SECRET_FILE)"),
+  );
 }
 
 /**
@@ -31,19 +33,17 @@ export function defineWhere(command: Command): Command {
  * default root. UsageError when that URL is none; ENOENT when no cluster was started in the root.
  */
 export function findNamenode(options: WhereOptions, env: NodeJS.ProcessEnv = process.env): Address {
-  if (options.namenode !== undefined) return parseAddress(options.namenode, "--namenode");
+  if (options.namenode !== undefined) return parse(options.namenode, "--namenode");
   const variable = env["CAIRN_NAMENODE"];
-  if (variable !== undefined && variable !== "") return parseAddress(variable, "CAIRN_NAMENODE");
+  if (variable !== undefined && variable !== "") return parse(variable, "CAIRN_NAMENODE");
   const config = readConfig(options.root ?? DEFAULT_ROOT);
   return { host: "127.0.0.1", port: config.httpPort };
 }
 
-/** Reads "http://host:port", "ws://host:port", "host:port" or "host" (with the port of HDFS's namenodes). */
-export function parseAddress(text: string, source: string): Address {
-  const wrong = () => new UsageError(`${source}: "${text}" is not the URL of a namenode (http://host:port)`);
-  const [, host, port] = /^(?:(?:http|ws):\/\/)?(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?\/?$/i.exec(text) ?? [];
-  if (host === undefined || Number(port ?? 1) > 65_535 || Number(port ?? 1) === 0) throw wrong();
-  return { host: host.replace(/^\[|\]$/g, ""), port: port === undefined ? NAMENODE_PORT : Number(port) };
+function parse(text: string, source: string): Address {
+  const address = parseAddress(text);
+  if (address !== undefined) return address;
+  throw new UsageError(`${source}: "${text}" is not the URL of a namenode (http://host:port)`);
 }
 
 /** The cluster's secret, from --secret-file or CAIRN_SECRET_FILE; undefined when neither is given. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseAddress } from "./address.js";
 import { CairnError } from "./errors.js";
 
 /** One setting of a daemon: what it means, its check, its default. */
@@ -7,7 +8,7 @@ export interface Setting<T = unknown> {
   readonly help: string;
   /** Checks and converts what came from a flag, the environment (strings) or a file (JSON values). */
   readonly schema: z.ZodType<T>;
-  /** Undefined: the setting may be absent, or is required where the schema does not allow undefined. */
+  /** The value, as the schema gives it. Undefined: may be absent, or is required where the schema does not allow that. */
   readonly default: T | undefined;
 }
 
@@ -43,9 +44,11 @@ export function loadSettings<T extends SettingsTable>(
     env?: NodeJS.ProcessEnv;
     file?: Record<string, unknown>;
     filePath?: string;
+    /** What holds, instead of the defaults, where none of the others says anything. */
+    fallbacks?: Record<string, unknown>;
   },
 ): SettingsOf<T> {
-  const { flags = {}, env = {}, file = {} } = sources;
+  const { flags = {}, env = {}, file = {}, fallbacks = {} } = sources;
   for (const key of Object.keys(file)) {
     if (!Object.hasOwn(table, key)) {
       throw new CairnError("EINVAL", `unknown setting "${key}" for ${daemon} in ${sources.filePath}`);
@@ -67,7 +70,11 @@ export function loadSettings<T extends SettingsTable>(
           ? [env[variable], `environment variable ${variable}`]
           : file[key] !== undefined
             ? [file[key], `"${key}" in ${sources.filePath}`]
-            : [fallback, `required: ${flagOf(key)} or ${variable}`];
+            : [fallbacks[key], `required: ${flagOf(key)} or ${variable}`];
+    if (value === undefined && fallback !== undefined) {
+      out[key] = fallback;
+      continue;
+    }
     const result = schema.safeParse(value);
     if (!result.success) {
       const why = result.error.issues.map((i) => i.message).join("; ");
@@ -104,6 +111,14 @@ export function bytes(min: number, max: number = Number.MAX_SAFE_INTEGER) {
     })
     .pipe(z.number().int().min(min).max(max));
 }
+
+/** The address of a namenode: http://host:port, ws://host:port, host:port or host. */
+export const namenodeAddress = z.string().transform((text, ctx) => {
+  const address = parseAddress(text);
+  if (address !== undefined) return address;
+  ctx.addIssue({ code: "custom", message: "not the URL of a namenode (http://host:port)" });
+  return z.NEVER;
+});
 
 /** true/false, also as a string. */
 export const flag = z.union([z.boolean(), z.enum(["true", "false"]).transform((v) => v === "true")], {

@@ -1,10 +1,10 @@
+import type { Address } from "../../common/address.js";
 import { wrap } from "../../common/errors.js";
 import { silentLogger } from "../../common/log.js";
 import { LinkAuth } from "../../proto/auth.js";
 import { connect } from "../../proto/connect.js";
 import { Dispatcher } from "../../proto/dispatch.js";
 import type { Link } from "../../proto/link.js";
-import type { Address } from "../where.js";
 
 /** Runs fn with a link to a namenode, for the calls of Admin and those of Namenode that need no session. */
 export async function withNamenode<T>(

@@ -1,5 +1,6 @@
+import { formatAddress } from "../../common/address.js";
 import { Admin } from "../../proto/gen/services.js";
-import type { DatanodeStatus, StatusReply } from "../../proto/gen/types.js";
+import type { StatusReply } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import { human } from "../fs/format.js";
 import { print } from "../output.js";
@@ -30,7 +31,7 @@ function forPrograms(status: StatusReply): object {
     pendingDeletions: status.pendingDeletions,
     datanodes: status.datanodes.map((d) => ({
       id: d.address.id,
-      address: addressOf(d),
+      address: formatAddress(d.address),
       rack: d.address.rack,
       state: d.state,
       capacity: d.capacity,
@@ -54,7 +55,7 @@ function forPeople(status: StatusReply): string {
   const now = Date.now();
   const rows = status.datanodes.map((d) => [
     String(d.address.id),
-    addressOf(d),
+    formatAddress(d.address),
     d.address.rack,
     d.state,
     human(d.capacity),
@@ -77,8 +78,4 @@ function forPeople(status: StatusReply): string {
     `${table(["id", "address", "rack", "state", "capacity", "used", "free", "blocks", "last heartbeat"], rows, [0, 4, 5, 6, 7])}\n`,
     ...failed,
   ].join("");
-}
-
-function addressOf({ address: { host, port } }: DatanodeStatus): string {
-  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -23,8 +23,8 @@ export function processInfo(pid: number): ProcessInfo | undefined {
     // The fields after the name, which is in parentheses and may hold anything: state is the 3rd field, start the 22nd.
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     if (fields[0] === "Z" || fields[0] === "X") return undefined;
-    const boot = /^btime (\d+)$/m.exec(readFileSync("/proc/stat", "utf8"))?.[1];
-    return { argv, startedMs: Number(boot) * 1000 + (Number(fields[19]) * 1000) / TICKS_PER_SECOND };
+    const uptime = Number.parseFloat(readFileSync("/proc/uptime", "utf8"));
+    return { argv, startedMs: Date.now() - uptime * 1000 + (Number(fields[19]) * 1000) / TICKS_PER_SECOND };
   } catch (err) {
     const { code } = err as NodeJS.ErrnoException;
     if (code === "ENOENT" || code === "ESRCH") return undefined;

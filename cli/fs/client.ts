@@ -1,16 +1,16 @@
 import type { CairnClient } from "../../client/contract.js";
 import { connectClient } from "../../client/index.js";
+import { formatAddress } from "../../common/address.js";
 import { silentLogger } from "../../common/log.js";
 import { findNamenode, findSecret, type WhereOptions } from "../where.js";
 import { Progress } from "./progress.js";
 
 /** Runs fn with a client of the cluster that the flags name, and closes it. */
 export async function withClient(options: WhereOptions, fn: (client: CairnClient) => Promise<void>): Promise<void> {
-  const { host, port } = findNamenode(options);
+  const namenode = formatAddress(findNamenode(options));
   const secret = findSecret(options);
   const client = await connectClient({
-    host,
-    port,
+    namenode,
     ...(secret !== undefined && { secret }),
     name: `cairn fs (pid ${process.pid})`,
     log: silentLogger,

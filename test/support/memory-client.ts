@@ -36,19 +36,20 @@ export interface MemoryClientOptions {
   before?: (call: string) => Promise<void> | void;
 }
 
-/** A cluster in memory behind the client's contract: for tests of what is built on it. Several may share one `MemoryCluster`. */
+/** A cluster in memory behind the client's contract: for tests of what is built on it. */
 export class MemoryClient implements CairnClient {
   readonly cluster = randomUUID();
   readonly policy: Policy = { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 };
-  readonly meta: MemoryMetadata;
+  readonly meta: Metadata;
   /** Calls of metadata so far, by name. */
   readonly calls: Record<string, number> = {};
   closed = false;
+  readonly #names: MemoryMetadata;
   readonly #open = new Map<number, { content: MemoryContent; count: number }>();
 
   constructor(options: MemoryClientOptions = {}) {
-    const meta = new MemoryMetadata(options);
-    this.meta = new Proxy(meta, {
+    this.#names = new MemoryMetadata(options);
+    this.meta = new Proxy(this.#names, {
       get: (target, property) => {
         const value: unknown = Reflect.get(target, property);
         if (typeof value !== "function") return value;
@@ -64,7 +65,7 @@ export class MemoryClient implements CairnClient {
   open(inode: Inode): FileContent {
     let open = this.#open.get(inode.ino);
     if (!open) {
-      const content = this.meta.content(inode.ino, () => this.#close(inode.ino));
+      const content = this.#names.content(inode.ino, () => this.#close(inode.ino));
       open = { content, count: 0 };
       this.#open.set(inode.ino, open);
     }
@@ -234,7 +235,12 @@ class MemoryMetadata implements Metadata {
     return this.#listing.names;
   }
 
-  async create(dir: number, name: Name, node: NewInode, openExisting = false): Promise<{ inode: Inode; existed: boolean }> {
+  async create(
+    dir: number,
+    name: Name,
+    node: NewInode,
+    openExisting = false,
+  ): Promise<{ inode: Inode; existed: boolean }> {
     if (name.length > MAX_NAME) throw new CairnError("ENAMETOOLONG", `create a name of ${name.length} bytes`);
     const parent = this.#dir(dir);
     const existing = parent.children.get(latin1(name));
