@@ -1,3 +1,4 @@
+import { MIB } from "../../common/limits.js";
 import type { Key } from "./kv.js";
 import type { Overlay } from "./overlay.js";
 
@@ -6,12 +7,35 @@ const TOMBSTONE = 0xffffffff;
 /** Bytes before each entry's key: u16 key length, u32 value length. */
 const ENTRY_HEADER = 6;
 
-/** An overlay as one piece of memory, to be handed to the thread that writes it. Owns its ArrayBuffer alone. */
-export function encodeBatch(overlay: Overlay): Buffer<ArrayBuffer> {
-  // overlay.bytes counts more per entry than ENTRY_HEADER.
-  const out = Buffer.allocUnsafeSlow(overlay.bytes);
+/** Entries in one batch, at most: what is encoded in one turn of the event loop, about a millisecond. */
+const BATCH_ENTRIES = 2000;
+/** Bytes after which a batch ends, at most one entry more. */
+const BATCH_BYTES = 1 * MIB;
+
+type Entry = [Key, Uint8Array | null];
+
+/**
+ * The entries of an overlay in batches, each one piece of memory that can be handed to another thread. The overlay must
+ * not change meanwhile; the event loop may turn between two batches.
+ */
+export function* encodeBatches(overlay: Overlay): IterableIterator<Buffer<ArrayBuffer>> {
+  let entries: Entry[] = [];
+  let bytes = 0;
+  for (const entry of overlay.entries()) {
+    entries.push(entry);
+    bytes += ENTRY_HEADER + entry[0].length + (entry[1]?.length ?? 0);
+    if (entries.length < BATCH_ENTRIES && bytes < BATCH_BYTES) continue;
+    yield encodeBatch(entries, bytes);
+    entries = [];
+    bytes = 0;
+  }
+  if (entries.length > 0) yield encodeBatch(entries, bytes);
+}
+
+function encodeBatch(entries: readonly Entry[], bytes: number): Buffer<ArrayBuffer> {
+  const out = Buffer.allocUnsafeSlow(bytes);
   let at = 0;
-  for (const [key, value] of overlay.entries()) {
+  for (const [key, value] of entries) {
     out.writeUInt16LE(key.length, at);
     out.writeUInt32LE(value === null ? TOMBSTONE : value.length, at + 2);
     at += ENTRY_HEADER;
@@ -21,7 +45,7 @@ export function encodeBatch(overlay: Overlay): Buffer<ArrayBuffer> {
       at += value.length;
     }
   }
-  return out.subarray(0, at);
+  return out;
 }
 
 /** The entries of an encoded batch, in order; null for a removed key. Values share memory with the batch. */

@@ -9,13 +9,20 @@ invariant(parentPort !== null && typeof workerData === "string", "lmdb-writer ru
 const port = parentPort;
 const { root, data, meta } = openDatabases(workerData);
 
-function write(batch: Uint8Array, index: number): WriterReply {
+/** What has come of the transaction that is being sent. */
+let batches: Uint8Array[] = [];
+
+/** Writes the batches and the index in one transaction. */
+function commit(index: number): WriterReply {
+  const entries = batches;
+  batches = [];
   try {
     root.transactionSync(() => {
-      const bytes = Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength);
-      for (const [key, value] of decodeBatch(bytes)) {
-        if (value === null) data.removeSync(key);
-        else data.putSync(key, value);
+      for (const { buffer, byteOffset, byteLength } of entries) {
+        for (const [key, value] of decodeBatch(Buffer.from(buffer, byteOffset, byteLength))) {
+          if (value === null) data.removeSync(key);
+          else data.putSync(key, value);
+        }
       }
       meta.putSync("index", encodeNumber(index));
     });
@@ -27,5 +34,6 @@ function write(batch: Uint8Array, index: number): WriterReply {
 
 port.on("message", (request: WriterRequest) => {
   if (request === "close") void root.close().then(() => port.close());
-  else port.postMessage(write(request.batch, request.index) satisfies WriterReply);
+  else if ("batch" in request) batches.push(request.batch);
+  else port.postMessage(commit(request.commit) satisfies WriterReply);
 });

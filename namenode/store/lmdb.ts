@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { setImmediate } from "node:timers/promises";
 import { getSystemErrorName } from "node:util";
 import { Worker } from "node:worker_threads";
 import { type Database, open, type RootDatabase } from "lmdb";
@@ -6,7 +7,7 @@ import type { Clock } from "../../common/clock.js";
 import { CairnError, wrap } from "../../common/errors.js";
 import { GIB } from "../../common/limits.js";
 import type { Logger } from "../../common/log.js";
-import { encodeBatch } from "./batch.js";
+import { encodeBatches } from "./batch.js";
 import type { Key } from "./kv.js";
 import { type Base, LayeredStore } from "./layered-store.js";
 import type { Piece, ScanRange } from "./merge.js";
@@ -17,6 +18,9 @@ import type { Overlay } from "./overlay.js";
  * grow the map by itself; a map that never moves is simpler to trust.
  */
 const MAP_SIZE = 1024 * GIB;
+/** Keys and values up to these lengths are copied faster byte by byte than by a call, bytes. */
+const SHORT_KEY = 24;
+const SHORT_VALUE = 200;
 /** Layout of the database. Another one is refused. */
 const FORMAT = 1;
 
@@ -31,7 +35,11 @@ export interface Databases {
 
 /** Keys as the bytes that the characters of our strings stand for. */
 const keyEncoder = {
-  writeKey: (key: Key, target: Buffer, at: number): number => at + target.write(key, at, "latin1"),
+  writeKey: (key: Key, target: Buffer, at: number): number => {
+    if (key.length > SHORT_KEY) return at + target.write(key, at, "latin1");
+    for (let i = 0; i < key.length; i++) target[at + i] = key.charCodeAt(i);
+    return at + key.length;
+  },
   readKey: (source: Buffer, start: number, end: number): Key => source.toString("latin1", start, end),
 };
 
@@ -60,9 +68,9 @@ export function encodeNumber(value: number): Buffer {
   return out;
 }
 
-/** What the writing thread is asked for. */
-export type WriterRequest = { batch: Uint8Array; index: number } | "close";
-/** What it answers: nothing, or why nothing was written. */
+/** What the writing thread is told: the batches of a transaction, then to commit them with an index; to close. */
+export type WriterRequest = { batch: Uint8Array } | { commit: number } | "close";
+/** What it answers to a commit: nothing, or why nothing was written. */
 export interface WriterReply {
   error?: { message: string; code: unknown };
 }
@@ -89,7 +97,14 @@ class LmdbBase implements Base {
   }
 
   get(key: Key): Uint8Array | undefined {
-    return this.#db.data.getBinary(key);
+    // LMDB's bytes are overwritten by the next get. Copying them here is faster than having it return a copy.
+    const shared = this.#db.data.getBinaryFast(key);
+    if (shared === undefined) return undefined;
+    const { length } = shared;
+    if (length > SHORT_VALUE) return Uint8Array.prototype.slice.call(shared, 0, length);
+    const value = Buffer.allocUnsafe(length);
+    for (let i = 0; i < length; i++) value[i] = shared[i]!;
+    return value;
   }
 
   scan({ gte, lt, reverse, exclusive, limit, maxBytes }: ScanRange): Piece {
@@ -108,8 +123,13 @@ class LmdbBase implements Base {
   }
 
   async write(overlay: Overlay, index: number): Promise<void> {
-    const batch = encodeBatch(overlay);
-    const { error } = await this.#ask({ batch, index }, [batch.buffer]);
+    const writer = this.#startWriter();
+    for (const batch of encodeBatches(overlay)) {
+      writer.postMessage({ batch } satisfies WriterRequest, [batch.buffer]);
+      // The overlay may be large, and those who wait for replies must not wait for all of it.
+      await setImmediate();
+    }
+    const { error } = await this.#commit(writer, index);
     if (error) {
       const code = typeof error.code === "number" && error.code > 0 ? getSystemErrorName(-error.code) : "EIO";
       throw new CairnError(code, `write ${overlay.size} entries to ${this.#folder}: ${error.message}`);
@@ -128,15 +148,24 @@ class LmdbBase implements Base {
     await this.#db.root.close();
   }
 
-  /** Sends a request to the writing thread, which is started when there is none, and waits for its answer. */
-  #ask(request: WriterRequest, transfer: ArrayBuffer[]): Promise<WriterReply> {
-    this.#writer ??= new Worker(new URL("./lmdb-writer.js", import.meta.url), { workerData: this.#folder });
-    const writer = this.#writer;
+  /** The writing thread, started when there is none. */
+  #startWriter(): Worker {
+    if (this.#writer) return this.#writer;
+    const writer = new Worker(new URL("./lmdb-writer.js", import.meta.url), { workerData: this.#folder });
+    const forget = () => {
+      if (this.#writer === writer) this.#writer = undefined;
+    };
+    writer.once("error", forget);
+    writer.once("exit", forget);
+    this.#writer = writer;
+    return writer;
+  }
+
+  /** Has the writing thread commit what it was sent. Rejects when the thread has ended. */
+  #commit(writer: Worker, index: number): Promise<WriterReply> {
     return new Promise<WriterReply>((resolve, reject) => {
-      const onEnd = (err: unknown) => {
-        this.#writer = undefined;
-        reject(wrap(err, `write to ${this.#folder}: the writing thread ended`));
-      };
+      const onEnd = (err: unknown) => reject(wrap(err, `write to ${this.#folder}: the writing thread ended`));
+      if (this.#writer !== writer) return onEnd("early");
       writer.once("error", onEnd);
       writer.once("exit", onEnd);
       writer.once("message", (reply: WriterReply) => {
@@ -144,7 +173,7 @@ class LmdbBase implements Base {
         writer.off("exit", onEnd);
         resolve(reply);
       });
-      writer.postMessage(request, transfer);
+      writer.postMessage({ commit: index } satisfies WriterRequest);
     });
   }
 }

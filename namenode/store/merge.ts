@@ -32,8 +32,8 @@ export interface Layers {
   readonly base: SortedReader | undefined;
 }
 
-/** Entries in the first piece read from the base: most ranges are short. */
-const FIRST_PIECE = 8;
+/** Entries in the first piece read from the base: many ranges are left after one. */
+const FIRST_PIECE = 2;
 /** Entries in a later piece, at most. Each is four times as large as the one before. */
 const MAX_PIECE = 128;
 /** Bytes of values in one piece, at most one entry more. */
