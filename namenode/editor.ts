@@ -26,7 +26,7 @@ export class JournaledEditor implements Editor {
   readonly #syncReplies: boolean;
   readonly #listeners: ((edit: Edit, effects: Effects) => void)[] = [];
   #lastIndex: number;
-  #replayed = false;
+  #state: "replaying" | "open" | "closed" = "replaying";
 
   constructor({ store, journal, clock, syncReplies = false }: EditorOptions) {
     this.#store = store;
@@ -56,7 +56,7 @@ export class JournaledEditor implements Editor {
       invariant(index === this.#lastIndex + 1, `edit ${index} of the journal follows edit ${this.#lastIndex}`);
       this.#apply(Edit.decode(record));
     }
-    this.#replayed = true;
+    this.#state = "open";
     return this.#lastIndex + 1 - first;
   }
 
@@ -66,7 +66,8 @@ export class JournaledEditor implements Editor {
   }
 
   apply(op: Parameters<Editor["apply"]>[0]): Applied {
-    invariant(this.#replayed, "edits are made after the replay");
+    invariant(this.#state !== "replaying", "edits are made after the replay");
+    if (this.#state === "closed") throw new CairnError("ECANCELED", "the namenode is shutting down");
     if (!this.#hasRoom)
       throw new CairnError("ENOSPC", "the namenode's disk has no room for another edit at the moment");
     const index = this.#lastIndex + 1;
@@ -91,6 +92,11 @@ export class JournaledEditor implements Editor {
   /** Called with syncedIndex whenever it has grown. */
   onSynced(listener: (index: number) => void): void {
     this.#journal.onSynced(listener);
+  }
+
+  /** No further edits: whoever still tries to make one is refused (ECANCELED). */
+  close(): void {
+    this.#state = "closed";
   }
 
   get #hasRoom(): boolean {

@@ -82,8 +82,18 @@ export class Namenode {
     });
     this.#closers.push(() => storage.close());
     const editor = new JournaledEditor({ ...storage, clock, syncReplies: settings.journalSync === "always" });
+    this.#closers.push(() => editor.close());
     const sessions = new Sessions({ editor, clock, log, leaseMs: settings.leaseMs });
-    const blocks = new Blocks({ kv: editor.kv, editor, use: blockUse(editor.kv, sessions), settings, clock, log });
+    const about = { version: VERSION, startedMs: clock.now() };
+    const blocks = new Blocks({
+      kv: editor.kv,
+      editor,
+      use: blockUse(editor.kv, sessions),
+      settings,
+      clock,
+      log,
+      about: () => ({ ...about, sessions: sessions.size }),
+    });
     const reclaimer = new Reclaimer(editor, clock, log);
     const push = new SyncedPush(clock, () => sessions.links());
     editor.onSynced((index) => push.synced(index));
@@ -112,7 +122,6 @@ export class Namenode {
     });
     const dispatcher = new Dispatcher().serve(NamenodeService, service.handlers());
     blocks.register(dispatcher);
-    const status = () => ({ ...blocks.status(), sessions: sessions.size });
     const server = await listen({
       host: settings.host,
       port: settings.port,
@@ -121,7 +130,7 @@ export class Namenode {
       secret,
       log,
       clock,
-      onHttp: createHttp({ status, log, clock }),
+      onHttp: createHttp({ status: () => blocks.status(), log, clock }),
     });
     this.#server = server;
     this.#closers.push(() => server.close("the namenode is shutting down"));

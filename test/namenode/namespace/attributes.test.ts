@@ -35,7 +35,9 @@ describe("attributes", () => {
     const { inode } = await world.call("setAttributes", { ino, policy: { replicas: 2 } });
     expect(inode.policy).to.include({ replicas: 2, blockSize: 64 << 20 });
     expect(readBlock(world.kv, block)!.replicas).to.equal(2);
-    expect(world.effects.at(-1)!.wanted).to.deep.equal([{ block: { id: block, generation: 1, length: 10 }, wanted: 2 }]);
+    expect(world.effects.at(-1)!.wanted).to.deep.equal([
+      { block: { id: block, generation: 1, length: 10 }, wanted: 2 },
+    ]);
   });
 
   it("are checked", async () => {

@@ -96,7 +96,12 @@ describe("content", () => {
       const block = await world.write(ino, 100, [{ offset: 0, length: 50 }]);
       const other = await world.mkfile(ROOT_INO, "g");
       const named = { block: { id: block, generation: 1, length: 100 }, datanodes: [1] };
-      await world.call("commit", { ino, blocks: [named], extents: [{ offset: 50, length: 50, block, blockOffset: 50 }], replicas: 3 });
+      await world.call("commit", {
+        ino,
+        blocks: [named],
+        extents: [{ offset: 50, length: 50, block, blockOffset: 50 }],
+        replicas: 3,
+      });
       await world.call("commit", { ino: other.ino, extents: [{ length: 10, block }] });
       expect(await world.extents(ino)).to.deep.equal([[0, 100, block, 0]]);
       expect(readBlock(world.kv, block)).to.include({ extents: 2, live: 110 });
@@ -113,7 +118,10 @@ describe("content", () => {
       const block = await world.allocate();
       const before = world.editor.lastIndex;
       const extent = { offset: 0, length: 10, block };
-      const named = (over: object, datanodes = [1]) => ({ block: { id: block, generation: 1, length: 10, ...over }, datanodes });
+      const named = (over: object, datanodes = [1]) => ({
+        block: { id: block, generation: 1, length: 10, ...over },
+        datanodes,
+      });
       const refusals: [string, Partial<CommitRequestInit>][] = [
         ["EISDIR", { ino: dir.ino }],
         ["ESTALE", { ino: 999 }],
@@ -178,7 +186,8 @@ describe("content", () => {
         { offset: 20, length: 10, blockOffset: 10 },
         { offset: 40, length: 10, blockOffset: 20 },
       ]);
-      const starts = async (offset: number, length: number) => (await world.extents(ino, offset, length)).map((e) => e[0]);
+      const starts = async (offset: number, length: number) =>
+        (await world.extents(ino, offset, length)).map((e) => e[0]);
       expect(await starts(5, 20)).to.deep.equal([0, 20]);
       expect(await starts(10, 10)).to.deep.equal([]);
       expect(await starts(9, 1)).to.deep.equal([0]);
@@ -277,7 +286,13 @@ describe("content", () => {
 
     it("are asked for within bounds", async () => {
       const request = { session: SESSION, count: 1, replicas: 2, blockSize: 1 << 20, host: "h" };
-      for (const change of [{ count: 0 }, { count: 17 }, { replicas: 0 }, { blockSize: 1 }, { host: "h".repeat(256) }]) {
+      for (const change of [
+        { count: 0 },
+        { count: 17 },
+        { replicas: 0 },
+        { blockSize: 1 },
+        { host: "h".repeat(256) },
+      ]) {
         expect(await world.code("allocateBlocks", { ...request, ...change })).to.equal("EINVAL");
       }
       expect(await world.code("allocateBlocks", { ...request, session: 5 })).to.equal("ENOTCONN");

@@ -7,7 +7,11 @@ import { name, World } from "./world.js";
 const ENTRIES = 100_000;
 
 /** All names of a directory, page by page. */
-async function list(world: World, dir: number, limit = 0): Promise<{ names: Buffer[]; pages: number; largest: number }> {
+async function list(
+  world: World,
+  dir: number,
+  limit = 0,
+): Promise<{ names: Buffer[]; pages: number; largest: number }> {
   const names: Buffer[] = [];
   let largest = 0;
   for (let pages = 1; ; pages++) {

@@ -22,10 +22,24 @@ const piece = fc.record({
   old: fc.boolean(),
 });
 const op = fc.oneof(
-  { weight: 3, arbitrary: fc.record({ op: fc.constant("create" as const), dir: nat, name: text, directory: fc.boolean() }) },
-  { weight: 6, arbitrary: fc.record({ op: fc.constant("commit" as const), file: nat, blocks: fc.nat(2), pieces: fc.array(piece, { maxLength: 6 }) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constant("create" as const), dir: nat, name: text, directory: fc.boolean() }),
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      op: fc.constant("commit" as const),
+      file: nat,
+      blocks: fc.nat(2),
+      pieces: fc.array(piece, { maxLength: 6 }),
+    }),
+  },
   { weight: 2, arbitrary: fc.record({ op: fc.constant("truncate" as const), file: nat, size: fc.nat(FILE) }) },
-  { weight: 2, arbitrary: fc.record({ op: fc.constant("unlink" as const), dir: nat, name: text, directory: fc.boolean() }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant("unlink" as const), dir: nat, name: text, directory: fc.boolean() }),
+  },
   { weight: 1, arbitrary: fc.record({ op: fc.constant("link" as const), file: nat, dir: nat, name: text }) },
   {
     weight: 3,
