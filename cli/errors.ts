@@ -9,7 +9,12 @@ export class UsageError extends CairnError {
 
   /** What commander found wrong. */
   static of(err: CommanderError): UsageError {
-    return new UsageError(`${err.message.replace(/^error: /, "").replace(/\.$/, "")} (see --help)`);
+    return new UsageError(
+      `${err.message
+        .replace(/^error: /, "")
+        .replace(/\.$/, "")
+        .replaceAll("\n", " ")} (see --help)`,
+    );
   }
 }
 

@@ -52,7 +52,7 @@ export function daemonsOf(
     ),
     datanodes: config.datanodePorts.map((port, i) => {
       const name = datanodeName(i + 1);
-      return daemon("datanode", name, ["--data-dir", layout.data(name)], ["--namenode", url, "--port", String(port)]);
+      return daemon("datanode", name, ["--data-dirs", layout.data(name)], ["--namenode", url, "--port", String(port)]);
     }),
     mount: daemon("mount", "mount", [config.mount], ["--namenode", url]),
   };

@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { CairnError } from "../../common/errors.js";
 import { NAMENODE_PORT } from "../../common/limits.js";
@@ -43,7 +43,13 @@ export function startCluster(layout: Layout, options: StartOptions, say: (line: 
     };
     start(namenode);
     await namenodeReady(config.httpPort, { layout, daemons: [namenode], started });
-    for (const datanode of datanodes) start(datanode);
+    for (const [i, datanode] of datanodes.entries()) {
+      const isNew = !existsSync(layout.data(datanode.name));
+      start(datanode);
+      // New ones one after the other: so the ids that the namenode gives out are the numbers in their names.
+      const ports = config.datanodePorts.slice(i, i + 1);
+      if (isNew) await datanodesReady(config.httpPort, ports, { layout, daemons: [datanode], started });
+    }
     await datanodesReady(config.httpPort, config.datanodePorts, { layout, daemons: datanodes, started });
     await mendMountpoint(layout, config, mount, say);
     start(mount);

@@ -1,8 +1,19 @@
 import type { CairnClient } from "../../client/contract.js";
-import { Compression, type Inode, type PolicyInit } from "../../proto/gen/types.js";
+import { ROOT_INO } from "../../common/limits.js";
+import { Compression, type Inode, type Policy, type PolicyInit } from "../../proto/gen/types.js";
 import { print } from "../output.js";
 import { table } from "../table.js";
-import { compressionText, fullTime, human, isDirectory, isSymlink, modeText, ownerText, typeName } from "./format.js";
+import {
+  compressionText,
+  fullTime,
+  human,
+  isDirectory,
+  isFile,
+  isSymlink,
+  modeText,
+  ownerText,
+  typeName,
+} from "./format.js";
 import { normalize } from "./paths.js";
 
 /** `cairn fs stat`: everything the namenode knows of a path. A symbolic link is not followed. */
@@ -21,7 +32,7 @@ export async function stat(client: CairnClient, paths: readonly string[]): Promi
       ["accessed", fullTime(inode.atime)],
       ["modified", fullTime(inode.mtime)],
       ["changed", fullTime(inode.ctime)],
-      ...policyFacts(inode),
+      ...(isFile(inode) ? policyFacts(inode.policy) : []),
     ];
     const width = Math.max(...facts.map(([name]) => name.length));
     await print(`${facts.map(([name, value]) => `${name.padStart(width)}: ${value}`).join("\n")}\n`);
@@ -49,7 +60,7 @@ export async function policy(client: CairnClient, path: string, options: PolicyO
   let inode = await client.meta.resolve(normalize(path), true);
   const asked = Object.values(options).some((value) => value !== undefined);
   if (asked) {
-    // A field that is zero means "as it is", and so does RAW: the whole policy is handed over.
+    // The whole policy is handed over: only so can the compression, where RAW is zero, be told from one not asked for.
     const wanted: PolicyInit = {
       replicas: options.replicas ?? inode.policy.replicas,
       blockSize: options.blockSize ?? inode.policy.blockSize,
@@ -63,18 +74,27 @@ export async function policy(client: CairnClient, path: string, options: PolicyO
     inode = await client.meta.setAttributes(inode.ino, { policy: wanted });
   }
   const title = `${normalize(path)}${isDirectory(inode) ? " (for what is made in it from now on)" : ""}`;
-  await print(
-    `${title}\n${policyFacts(inode)
-      .map(([name, value]) => `  ${name}: ${value}`)
-      .join("\n")}\n`,
-  );
+  const facts = policyFacts(await effectivePolicy(client, inode));
+  await print(`${title}\n${facts.map(([name, value]) => `  ${name}: ${value}`).join("\n")}\n`);
 }
 
-function policyFacts(inode: Inode): [string, string][] {
-  if (inode.policy.replicas === 0) return [];
+/** What holds for an inode: a folder says only what it was told, the rest is said by those above it, or the cluster. */
+async function effectivePolicy(client: CairnClient, inode: Inode): Promise<Policy> {
+  const { replicas, blockSize, compression } = inode.policy;
+  if (isFile(inode) || (replicas && blockSize && compression)) return inode.policy;
+  const above =
+    inode.ino === ROOT_INO ? client.policy : await effectivePolicy(client, await client.meta.getInode(inode.parent));
+  return {
+    replicas: replicas || above.replicas,
+    blockSize: blockSize || above.blockSize,
+    compression: compression || above.compression,
+  };
+}
+
+function policyFacts({ replicas, blockSize, compression }: Policy): [string, string][] {
   return [
-    ["replicas", String(inode.policy.replicas)],
-    ["block size", `${inode.policy.blockSize} (${human(inode.policy.blockSize)})`],
-    ["compression", compressionText(inode)],
+    ["replicas", String(replicas)],
+    ["block size", `${blockSize} (${human(blockSize)})`],
+    ["compression", compressionText(compression)],
   ];
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type Timestamp, toMs } from "../../common/clock.js";
-import { Compression, type Inode } from "../../proto/gen/types.js";
+import { Compression } from "../../proto/gen/types.js";
 
 const UNITS = ["", "K", "M", "G", "T", "P", "E"];
 
@@ -18,15 +18,20 @@ export function human(bytes: number): string {
 }
 
 const S_IFMT = 0o170000;
-const TYPES: Record<number, [letter: string, words: string]> = {
-  26411: ["s", "socket"],
-  21609: ["l", "symbolic link"],
-  16807: ["-", "regular file"],
-  14406: ["b", "block special file"],
-  9604: ["d", "directory"],
-  4802: ["c", "character special file"],
-  2401: ["p", "fifo"],
-};
+/** By the type bits, shifted down. */
+const TYPES = new Map<number, readonly [letter: string, words: string]>([
+  [12, ["s", "socket"]],
+  [10, ["l", "symbolic link"]],
+  [8, ["-", "regular file"]],
+  [6, ["b", "block special file"]],
+  [4, ["d", "directory"]],
+  [2, ["c", "character special file"]],
+  [1, ["p", "fifo"]],
+]);
+
+function typeOf(mode: number): readonly [letter: string, words: string] {
+  return TYPES.get((mode & S_IFMT) >> 12) ?? ["?", "unknown"];
+}
 
 /** Whether an inode is a directory. */
 export function isDirectory(inode: { mode: number }): boolean {
@@ -45,7 +50,7 @@ export function isSymlink(inode: { mode: number }): boolean {
 
 /** What kind of thing an inode is, in words. */
 export function typeName(mode: number): string {
-  return TYPES[mode & S_IFMT]?.[1] ?? "unknown";
+  return typeOf(mode)[1];
 }
 
 /** Type and permissions as `ls -l` shows them: drwxr-xr-x. */
@@ -56,8 +61,7 @@ export function modeText(mode: number): string {
     const last = special ? (x ? letter : letter.toUpperCase()) : x ? "x" : "-";
     return `${bits & 4 ? "r" : "-"}${bits & 2 ? "w" : "-"}${last}`;
   };
-  const type = TYPES[mode & S_IFMT]?.[0] ?? "?";
-  return `${type}${triple(6, (mode & 0o4000) !== 0, "s")}${triple(3, (mode & 0o2000) !== 0, "s")}${triple(0, (mode & 0o1000) !== 0, "t")}`;
+  return `${typeOf(mode)[0]}${triple(6, (mode & 0o4000) !== 0, "s")}${triple(3, (mode & 0o2000) !== 0, "s")}${triple(0, (mode & 0o1000) !== 0, "t")}`;
 }
 
 /** A moment as `ls --time-style=long-iso` shows it, in local time: 2024-05-01 13:37. */
@@ -94,6 +98,6 @@ function names(kind: "passwd" | "group"): Map<number, string> {
 }
 
 /** The word for a compression, as the command line has it. */
-export function compressionText(inode: Inode): string {
-  return inode.policy.compression === Compression.LZ4 ? "lz4" : "raw";
+export function compressionText(compression: Compression): string {
+  return compression === Compression.LZ4 ? "lz4" : "raw";
 }
