@@ -21,6 +21,7 @@ export class BlockCache {
   readonly #segments = new Set<Segment>();
   #bytes = 0;
   #loading = 0;
+  #loads = 0;
 
   /** @param limit bytes kept; what is being read at the moment may go beyond */
   constructor(limit: number) {
@@ -35,6 +36,11 @@ export class BlockCache {
   /** Bytes being read. */
   get loading(): number {
     return this.#loading;
+  }
+
+  /** Segments being read. */
+  get loads(): number {
+    return this.#loads;
   }
 
   /** The segment that has byte `at` of a block. */
@@ -64,18 +70,24 @@ export class BlockCache {
     this.#segments.add(segment);
     this.#bytes += to - from;
     this.#loading += to - from;
+    this.#loads++;
     load.then(
       (data) => {
-        this.#loading -= to - from;
+        this.#loaded(segment);
         segment.data = data;
         this.#shrink();
       },
       () => {
-        this.#loading -= to - from;
+        this.#loaded(segment);
         this.#remove(segment);
       },
     );
     return segment;
+  }
+
+  #loaded({ from, to }: Segment): void {
+    this.#loading -= to - from;
+    this.#loads--;
   }
 
   #shrink(): void {

@@ -11,6 +11,9 @@ const READ_TIMEOUT_MS = 5_000;
 /** What says that the replica is bad, not the way to it. */
 const BAD_REPLICA = new Set(["EBADMSG", "ENOENT", "EIO"]);
 
+/** What says that the request came at the wrong moment, not that the datanode is in trouble. */
+const BAD_MOMENT = new Set(["EINVAL", "EAGAIN", "EBUSY"]);
+
 /** No replica of a block could be read this time. */
 export class UnreadableError extends CairnError {}
 
@@ -18,6 +21,8 @@ export class UnreadableError extends CairnError {}
 export interface Located {
   readonly block: Block;
   readonly replicas: readonly DatanodeAddress[];
+  /** Still being written here: replicas that lack it are no news to the namenode. */
+  readonly uncommitted?: boolean;
 }
 
 /** Reads ranges of blocks from whichever replica has them, and checks what it gets. */
@@ -35,7 +40,7 @@ export class BlockReader {
    * Bytes [from, to) of a block, at most MAX_READ of them: from the nearest replica, else the next. A bad replica is reported.
    * UnreadableError when every one failed.
    */
-  async read({ block, replicas }: Located, from: number, to: number): Promise<Buffer> {
+  async read({ block, replicas, uncommitted = false }: Located, from: number, to: number): Promise<Buffer> {
     const { health, log } = this.#io;
     let cause: unknown = new CairnError("EIO", "no datanode has it");
     const near = replicas.filter(({ id }) => !health.isAvoided(id));
@@ -46,8 +51,10 @@ export class BlockReader {
       } catch (err) {
         cause = err;
         log.warn({ block, datanode: nameOf(replica), err: messageOf(err) }, "could not read a replica");
-        if (BAD_REPLICA.has(codeOf(err))) this.#report(replica, block, messageOf(err));
-        else health.failed(replica.id, err);
+        const code = codeOf(err);
+        if (BAD_REPLICA.has(code)) {
+          if (!uncommitted) this.#report(replica, block, messageOf(err));
+        } else if (!BAD_MOMENT.has(code)) health.failed(replica.id, err);
       }
     }
     throw new UnreadableError("EIO", `cannot read block ${block.id} (generation ${block.generation})`, cause);

@@ -14,6 +14,8 @@ import { PipelineError, unresponsive, WriteStream } from "./write-stream.js";
 const PLACE_PATIENCE_MS = 30_000;
 /** Chunks a packet can have at most: no packet starts when the block has no entries left for so many. */
 const PACKET_CHUNKS = 32;
+/** Packets in flight at most, however small. */
+const MAX_SENT = 256;
 /** How long the datanodes of a pipeline may take to forget it, ms. Nobody waits for it. */
 const ABORT_TIMEOUT_MS = 5_000;
 
@@ -144,7 +146,7 @@ export class BlockWriter {
   /** What of the block can be read from the datanodes. UnreadableError when it was given up. */
   source(): BlockSource {
     const { id } = this.located().block;
-    return { id, length: this.#acked, located: () => this.located() };
+    return { id, length: this.#acked, located: () => ({ ...this.located(), uncommitted: true }) };
   }
 
   /** Copies what of bytes [from, to) of the block is still in memory to where it belongs in target: byte `from` at `into`. */
@@ -167,12 +169,13 @@ export class BlockWriter {
     if (stream === undefined) return;
     while (this.#sent < this.#unacked.length) {
       const packet = this.#unacked[this.#sent]!;
-      if (this.#inFlight > 0 && this.#inFlight + packet.length > stream.window) return;
+      if (this.#sent > 0 && this.#inFlight + packet.length > stream.window) return;
+      if (this.#sent >= MAX_SENT) return;
       packet.sequence = this.#sequence++;
       this.#sent++;
       this.#inFlight += packet.length;
       const { id, generation } = stream.block;
-      stream.send(packet.frame(id, generation, this.#policy.compression), packet.sync);
+      stream.send(packet.frame(id, generation, this.#policy.compression));
     }
   }
 

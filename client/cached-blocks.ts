@@ -1,6 +1,10 @@
-import { CHUNK_SIZE, MAX_READ } from "../common/limits.js";
+import { CHUNK_SIZE, MAX_READ, MIB } from "../common/limits.js";
 import type { BlockCache, Segment } from "./block-cache.js";
 import type { BlockReader, Located } from "./block-reader.js";
+
+/** Bytes, and pieces, being read at once by all readers of a client, above which nothing is read ahead. */
+const MAX_LOADING = 32 * MIB;
+const MAX_LOADS = 48;
 
 /** A block to read from. */
 export interface BlockSource {
@@ -21,9 +25,9 @@ export class CachedBlocks {
     this.#cache = cache;
   }
 
-  /** Bytes being read. */
-  get loading(): number {
-    return this.#cache.loading;
+  /** Whether so much is being read already that nothing should be read ahead. */
+  get isBusy(): boolean {
+    return this.#cache.loading >= MAX_LOADING || this.#cache.loads >= MAX_LOADS;
   }
 
   /**

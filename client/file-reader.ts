@@ -1,5 +1,5 @@
 import { CairnError } from "../common/errors.js";
-import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE, MIB } from "../common/limits.js";
+import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { GetExtentsReply, Inode } from "../proto/gen/types.js";
 import { all } from "./all.js";
@@ -11,8 +11,6 @@ import { ReadAhead } from "./read-ahead.js";
 
 /** Pieces of one file remembered; a file in more of them is asked for again. */
 const MAX_PIECES = 65_536;
-/** Bytes being read at once, by all readers of a client, above which nothing is read ahead. */
-const MAX_LOADING = 32 * MIB;
 
 /** A block of a file, or a hole of it. */
 type Source = BlockSource | null;
@@ -101,7 +99,7 @@ export class FileReader {
         reach = offset + length;
         return;
       }
-      for (let pos = at; pos < at + length && this.#blocks.loading < MAX_LOADING; ) {
+      for (let pos = at; pos < at + length && !this.#blocks.isBusy; ) {
         pos = Math.min(at + length, this.#blocks.prefetch(source, pos));
         reach = offset + pos - at;
       }

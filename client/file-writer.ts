@@ -1,6 +1,6 @@
 import type { Timestamp } from "../common/clock.js";
 import { CairnError, codeOf } from "../common/errors.js";
-import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE } from "../common/limits.js";
+import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { ExtentInit, Inode, Policy } from "../proto/gen/types.js";
 import { BlockWriter, type FinishedBlock } from "./block-writer.js";
@@ -10,8 +10,9 @@ import type { UnsyncedBlocks } from "./unsynced.js";
 
 /** Blocks of one file that may be unfinished or uncommitted at once; then its writers wait. */
 const MAX_LAYERS = 4;
-/** The next block's pipeline is opened when this much of the current one is left, bytes. */
-const OPEN_NEXT_AT = 8 * 1024 * 1024;
+/** The next block's pipeline is opened when this much of the current one is left: bytes, and share of the block. */
+const OPEN_NEXT_AT = 8 * MIB;
+const OPEN_NEXT_SHARE = 1 / 8;
 /** Errnos that tell an application more than EIO. */
 const TELLING = new Set(["ENOSPC", "EDQUOT", "ESTALE", "EFBIG", "EROFS", "EPERM", "EACCES"]);
 
@@ -129,7 +130,7 @@ export class FileWriter {
     const bytes = writer.append(offset, data, from, data.length);
     layer.mtime = this.#io.clock.timestamp();
     if (writer.room === 0) this.#finish(layer, false);
-    else if (writer.room <= OPEN_NEXT_AT) this.#next ??= new BlockWriter(this.#io, this.#file.policy);
+    else if (writer.room <= this.#openNextAt) this.#next ??= new BlockWriter(this.#io, this.#file.policy);
     return bytes;
   }
 
@@ -150,6 +151,10 @@ export class FileWriter {
     else this.#io.packets.free(packet);
     if (this.#error !== undefined) throw this.#error;
     return 0;
+  }
+
+  get #openNextAt(): number {
+    return Math.min(OPEN_NEXT_AT, this.#file.policy.blockSize * OPEN_NEXT_SHARE);
   }
 
   #start(): void {

@@ -37,7 +37,7 @@ export class LocalBlocks {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #hosts: Set<string>;
-  /** By block and generation, the least recently used first. */
+  /** By datanode, block and generation, the least recently used first. */
   readonly #open = new Map<string, Promise<OpenBlock | undefined>>();
   readonly #notLocal = new Map<number, number>();
   #bootId: Promise<string> | undefined;
@@ -98,7 +98,7 @@ export class LocalBlocks {
   }
 
   #get(replica: DatanodeAddress, block: Block): Promise<OpenBlock | undefined> {
-    const key = `${block.id} ${block.generation}`;
+    const key = `${replica.id} ${block.id} ${block.generation}`;
     const known = this.#open.get(key);
     if (known !== undefined) {
       this.#open.delete(key);

@@ -190,7 +190,7 @@ export class Session {
     try {
       this.#noteSynced((await link.call(Namenode.keepAlive, { session: this.id })).syncedIndex);
     } catch (err) {
-      if (this.#closed || TRANSIENT.has(codeOf(err))) return;
+      if (this.#closed || !link.isOpen || codeOf(err) === "ETIMEDOUT") return;
       this.#options.log.warn({ err: messageOf(err) }, "the session has ended at the namenode; opening it again");
       link.close("the session has ended");
     }

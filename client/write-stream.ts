@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../common/clock.js";
+import type { Timer } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_PACKET } from "../common/limits.js";
 import { blamedDatanode } from "../proto/blame.js";
@@ -9,10 +9,13 @@ import type { ClientIo } from "./io.js";
 
 /** How long a pipeline may take to open, ms: every datanode of it connects to the next. */
 const OPEN_TIMEOUT_MS = 10_000;
-/** How long unacknowledged packets may go without any progress, ms. */
-const PROGRESS_TIMEOUT_MS = 10_000;
-/** The same for a packet that brings a whole block to the platter, ms. */
-const SYNC_TIMEOUT_MS = 60_000;
+/** After this long without an ack the datanodes are asked whether they are there at all, ms. */
+const SILENCE_MS = 10_000;
+/**
+ * How long the pipeline may then take, ms for each of its datanodes, to say itself which one is stuck: the last one
+ * notices first, the writer only when nobody did.
+ */
+const VERDICT_MS = 3_000;
 /** How long a datanode may take to answer an empty request, ms. */
 const PROBE_TIMEOUT_MS = 3_000;
 /** Bytes in flight on one stream at most, whatever the datanodes allow. */
@@ -85,20 +88,19 @@ export class WriteStream {
   /** Told of each acknowledged sequence number: it and all before it have arrived everywhere. */
   onAcked: (sequence: number) => void = () => {};
   readonly #io: ClientIo;
-  readonly #first: number;
+  readonly #replicas: readonly DatanodeAddress[];
   #end!: (failure: PipelineError | undefined) => void;
   #sent = -1;
   #acked = -1;
-  #deadline = 0;
-  #timeoutMs = PROGRESS_TIMEOUT_MS;
+  #progress = 0;
   #timer: Timer | undefined;
   #over = false;
 
-  private constructor(io: ClientIo, block: Block, link: Link, first: number, window: number) {
+  private constructor(io: ClientIo, { block, replicas }: OpenStream, link: Link, window: number) {
     this.#io = io;
     this.block = block;
     this.link = link;
-    this.#first = first;
+    this.#replicas = replicas;
     this.window = Math.min(window, MAX_WINDOW);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
@@ -115,17 +117,16 @@ export class WriteStream {
       const link = await io.pool.get(first.host, first.port);
       const call = { block, resumeGeneration, rest, datanode: first.id, reserve, cluster };
       const { window } = await link.call(Datanode.openWrite, call, { deadlineMs: OPEN_TIMEOUT_MS });
-      return new WriteStream(io, block, link, first.id, window);
+      return new WriteStream(io, request, link, window);
     } catch (err) {
       throw new PipelineError(`cannot write block ${block.id} to ${nameOf(first)}`, err, culprits(err, replicas));
     }
   }
 
   /** Sends a packet's frame. Frames are sent in the order of their sequence numbers, 0, 1, 2, … */
-  send(frame: Buffer, slow: boolean): void {
+  send(frame: Buffer): void {
     if (this.#over) return;
     this.#sent++;
-    if (slow) this.#timeoutMs = SYNC_TIMEOUT_MS;
     if (this.#sent === this.#acked + 1) this.#expectProgress();
     this.link.sendFrame(frame);
   }
@@ -169,21 +170,36 @@ export class WriteStream {
     this.#end(failure);
   }
 
-  #expectProgress(): void {
-    const { clock } = this.#io;
-    this.#deadline = clock.monotonic() + this.#timeoutMs;
-    this.#timer ??= this.#watch(clock, this.#timeoutMs);
+  get #first(): number {
+    return this.#replicas[0]!.id;
   }
 
-  /** One timer per timeout, not one per packet: when it fires, it looks how far the deadline has moved. */
-  #watch(clock: Clock, ms: number): Timer {
-    return clock.after(ms, () => {
+  #expectProgress(): void {
+    this.#progress = this.#io.clock.monotonic();
+    this.#timer ??= this.#watch(SILENCE_MS);
+  }
+
+  /** One timer per silence, not one per packet: when it fires, it looks when there was progress last. */
+  #watch(ms: number): Timer {
+    return this.#io.clock.after(ms, () => {
       this.#timer = undefined;
       if (this.#over || this.#acked === this.#sent) return;
-      const left = this.#deadline - clock.monotonic();
-      if (left > 0) this.#timer = this.#watch(clock, left);
-      else this.#fail(new CairnError("ETIMEDOUT", `no packet acknowledged for ${this.#timeoutMs} ms`), []);
+      const silence = this.#io.clock.monotonic() - this.#progress;
+      if (silence < SILENCE_MS) this.#timer = this.#watch(SILENCE_MS - silence);
+      else void this.#examine(silence);
     });
+  }
+
+  /** Nothing was acknowledged for a while: whoever does not even answer is to blame. The others get time for their verdict. */
+  async #examine(silence: number): Promise<void> {
+    const acked = this.#acked;
+    const silent = await unresponsive(this.#io, this.#replicas);
+    if (this.#over) return;
+    const verdict = SILENCE_MS + VERDICT_MS * (this.#replicas.length + 1);
+    if (acked !== this.#acked) this.#timer ??= this.#watch(SILENCE_MS);
+    else if (silent.length > 0 || silence >= verdict) {
+      this.#fail(new CairnError("ETIMEDOUT", `no packet acknowledged for ${Math.round(silence)} ms`), silent);
+    } else this.#timer ??= this.#watch(verdict - silence);
   }
 }
 

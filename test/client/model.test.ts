@@ -1,0 +1,114 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import type { CairnClient } from "../../client/contract.js";
+import { KIB, MIB } from "../../common/limits.js";
+import { FakeCluster, noise, readAll } from "../support/fake-cluster.js";
+
+const SPAN = 400 * KIB;
+const POLICY = { blockSize: 128 * KIB };
+
+type Action =
+  | { kind: "write"; at: number; length: number; seed: number }
+  | { kind: "append"; length: number; seed: number }
+  | { kind: "read"; at: number; length: number }
+  | { kind: "truncate"; size: number }
+  | { kind: "flush" | "fsync" | "reopen" | "burst"; seed: number };
+
+const length = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 200 * KIB }));
+const seed = fc.nat(1000);
+const action: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant("write" as const), at: fc.nat(SPAN), length, seed }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("append" as const), length, seed }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant("read" as const), at: fc.nat(SPAN), length }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("truncate" as const), size: fc.nat(SPAN) }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("flush", "fsync", "reopen", "burst"), seed }) },
+);
+
+/** What a file on a local disk would hold. */
+class Model {
+  data: Buffer = Buffer.alloc(0);
+
+  resize(size: number): void {
+    const old = this.data;
+    this.data = Buffer.alloc(size);
+    old.copy(this.data);
+  }
+
+  write(at: number, bytes: Buffer): void {
+    if (at + bytes.length > this.data.length) this.resize(at + bytes.length);
+    bytes.copy(this.data, at);
+  }
+}
+
+async function play(cluster: FakeCluster, client: CairnClient, actions: readonly Action[], compression: 0 | 1) {
+  const { content: first, inode } = await cluster.file(client, { ...POLICY, compression });
+  let content = first;
+  const model = new Model();
+  for (const act of actions) {
+    switch (act.kind) {
+      case "write":
+      case "append": {
+        const at = act.kind === "write" ? act.at : undefined;
+        const bytes = act.seed % 2 ? noise(act.length, act.seed) : Buffer.alloc(act.length, act.seed);
+        await content.write(at, bytes);
+        model.write(at ?? model.data.length, bytes);
+        break;
+      }
+      case "burst": {
+        // Many at once: they count in the order of the calls.
+        const writes = Array.from({ length: 10 }, (_, i) => ({
+          at: (act.seed * (i + 7) * 997) % SPAN,
+          bytes: noise(1 + ((act.seed * i * 31) % 5_000), act.seed + i),
+        }));
+        await Promise.all(writes.map(({ at, bytes }) => content.write(at, bytes)));
+        for (const { at, bytes } of writes) model.write(at, bytes);
+        break;
+      }
+      case "read": {
+        const target = Buffer.alloc(act.length, 0xee);
+        const read = await content.read(act.at, target);
+        const expected = model.data.subarray(act.at, act.at + act.length);
+        expect(read).to.equal(expected.length);
+        expect(target.subarray(0, read).equals(expected), `read of ${act.length} at ${act.at}`).to.equal(true);
+        break;
+      }
+      case "truncate":
+        expect((await content.truncate(act.size)).size).to.equal(act.size);
+        model.resize(act.size);
+        break;
+      case "flush":
+        await content.flush();
+        break;
+      case "fsync":
+        await content.fsync();
+        break;
+      case "reopen":
+        await content.close();
+        content = client.open(await client.meta.getInode(inode.ino));
+        break;
+    }
+    expect(content.size).to.equal(model.data.length);
+  }
+  expect((await readAll(content)).equals(model.data), "the whole file").to.equal(true);
+  await content.close();
+  expect((await cluster.readBack(inode)).equals(model.data), "the whole file, as others see it").to.equal(true);
+}
+
+describe("the content of a file", () => {
+  let cluster: FakeCluster;
+  before(async () => {
+    cluster = await FakeCluster.start(2);
+  });
+  after(() => cluster.stop());
+
+  it("is what a buffer would be, whatever is written, read, truncated and flushed", async function () {
+    this.timeout(30_000);
+    const client = await cluster.client({ writeMemory: 2 * MIB, readMemory: 256 * KIB });
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { maxLength: 40 }), fc.constantFrom(0 as const, 1 as const), (actions, how) =>
+        play(cluster, client, actions, how),
+      ),
+      { numRuns: 60, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false },
+    );
+  });
+});

@@ -1,0 +1,249 @@
+import { expect } from "chai";
+import { CairnError, codeOf } from "../../common/errors.js";
+import { KIB, MAX_FILE_SIZE, MAX_PACKET, MIB } from "../../common/limits.js";
+import { FakeCluster, noise } from "../support/fake-cluster.js";
+import { until } from "../support/until.js";
+
+async function rejected(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+  } catch (err) {
+    expect(err).to.be.instanceOf(CairnError);
+    return codeOf(err);
+  }
+  throw new Error("it should have failed");
+}
+
+describe("writing a file", () => {
+  let cluster: FakeCluster;
+  beforeEach(async () => {
+    cluster = await FakeCluster.start(3);
+  });
+  afterEach(() => cluster.stop());
+
+  it("takes a small file from create to commit in four round trips", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, Buffer.from("hello"));
+    await content.close();
+    const { calls } = cluster.namenode;
+    expect(cluster.namenode.count("Create")).to.equal(1);
+    expect(cluster.namenode.count("Commit")).to.equal(1);
+    expect([...calls.keys()].sort()).to.deep.equal([
+      "Namenode.AllocateBlocks",
+      "Namenode.Commit",
+      "Namenode.Create",
+      "Namenode.OpenSession",
+    ]);
+    for (const datanode of cluster.datanodes) {
+      expect([datanode.opens, datanode.packets]).to.deep.equal([1, 1]);
+    }
+    expect((await cluster.readBack(inode)).toString()).to.equal("hello");
+  });
+
+  it("asks for blocks ahead, so that many files do not ask for each", async () => {
+    const client = await cluster.client();
+    for (let i = 0; i < 20; i++) {
+      const { content } = await cluster.file(client);
+      await content.write(0, Buffer.from(`file ${i}`));
+      await content.close();
+    }
+    expect(cluster.namenode.commits).to.have.length(20);
+    expect(cluster.namenode.count("AllocateBlocks")).to.be.lessThan(9);
+  });
+
+  it("leaves one extent per block of a file written front to back, in whatever pieces", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    const data = noise(2 * MIB + 123_457);
+    for (let at = 0, step = 1; at < data.length; at += step, step = 1 + ((step * 7) % 200_001)) {
+      await content.write(at, data.subarray(at, at + step));
+    }
+    expect(content.size).to.equal(data.length);
+    await content.flush();
+    const extents = cluster.namenode.commits.flatMap((c) => c.extents);
+    expect(extents.map((e) => [e.offset, e.length])).to.deep.equal([
+      [0, MIB],
+      [MIB, MIB],
+      [2 * MIB, 123_457],
+    ]);
+    for (const { block } of cluster.namenode.blocks.values()) {
+      for (const datanode of cluster.datanodes) {
+        expect(datanode.replicas.get(block.id)).to.include({ finalized: true, generation: 1 });
+      }
+    }
+    expect((await cluster.readBack(inode)).equals(data)).to.equal(true);
+    await content.close();
+  });
+
+  it("may have its buffer reused as soon as write resolves", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    const buffer = Buffer.alloc(64 * KIB);
+    for (let i = 0; i < 40; i++) await content.write(i * buffer.length, buffer.fill(i + 1));
+    await content.close();
+    const back = await cluster.readBack(inode);
+    for (let i = 0; i < 40; i++) expect(back[i * buffer.length]).to.equal(i + 1);
+  });
+
+  it("costs nothing to flush, fsync and close when nothing was written", async () => {
+    const client = await cluster.client();
+    const { content } = await cluster.file(client);
+    await content.flush();
+    await content.fsync();
+    await content.close();
+    expect(cluster.namenode.count("Commit")).to.equal(0);
+    expect(cluster.namenode.count("AllocateBlocks")).to.equal(0);
+  });
+
+  it("puts appends without an offset one after the other, also when they come at once", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    await Promise.all(Array.from({ length: 50 }, (_, i) => content.write(undefined, Buffer.alloc(10, 65 + (i % 26)))));
+    await content.close();
+    const text = (await cluster.readBack(inode)).toString();
+    expect(text).to.have.length(500);
+    for (let i = 0; i < 50; i++) expect(text.slice(i * 10, i * 10 + 10)).to.match(/^(.)\1{9}$/);
+  });
+
+  it("refuses what would be longer than a file may be", async () => {
+    const client = await cluster.client();
+    const { content } = await cluster.file(client);
+    expect(await rejected(content.write(MAX_FILE_SIZE - 2, Buffer.from("abc")))).to.equal("EFBIG");
+    await content.close();
+  });
+
+  it("compresses where the policy asks for it", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client, { compression: 1 });
+    const data = Buffer.concat([Buffer.alloc(300_000, "abcdefgh"), noise(200_000)]);
+    await content.write(0, data);
+    await content.close();
+    const { id } = [...cluster.namenode.blocks.values()][0]!.block;
+    expect(cluster.datanodes[0]!.data(id).length).to.be.lessThan(300_000);
+    expect((await cluster.readBack(inode)).equals(data)).to.equal(true);
+  });
+
+  it("fsync has blocks on the platters of all datanodes, and the journal, of earlier flushes too", async () => {
+    const client = await cluster.client();
+    const { content } = await cluster.file(client);
+    await content.write(0, noise(MIB + 5));
+    await content.flush();
+    expect(cluster.namenode.count("SyncJournal")).to.equal(0);
+    await content.write(10, Buffer.from("more"));
+    await content.fsync();
+    expect(cluster.namenode.synced).to.equal(cluster.namenode.index);
+    for (const datanode of cluster.datanodes) {
+      for (const id of cluster.namenode.blocks.keys()) expect(datanode.replicas.get(id)!.synced).to.equal(true);
+    }
+    await content.close();
+  });
+
+  it("fsync of a file opened anew syncs what an earlier open wrote", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, Buffer.from("x"));
+    await content.close();
+    const again = client.open(await client.meta.getInode(inode.ino));
+    await again.fsync();
+    expect(cluster.datanodes.map((d) => [...d.replicas.values()][0]!.synced)).to.deep.equal([true, true, true]);
+    await again.close();
+  });
+
+  it("fsync is satisfied with one datanode of three, and fails without any", async () => {
+    const client = await cluster.client();
+    const { content } = await cluster.file(client);
+    const broken = () => {
+      throw new CairnError("EIO", "the disk is broken");
+    };
+    await content.write(0, Buffer.from("x"));
+    await content.flush();
+    cluster.datanodes[0]!.onSync = cluster.datanodes[1]!.onSync = broken;
+    await content.fsync();
+    await content.write(0, Buffer.from("y"));
+    await content.flush();
+    cluster.datanodes[2]!.onSync = broken;
+    expect(await rejected(content.fsync())).to.equal("EIO");
+    await content.fsync(); // reported once
+    await content.close();
+  });
+
+  it("never has more in memory than its budget, and goes on when there is room again", async () => {
+    const client = await cluster.client({ writeMemory: 3 * MIB });
+    const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB });
+    let held = true;
+    const last = cluster.datanodes.find((d) => d.id === cluster.namenode.datanodes[2]!.id)!;
+    const waiting: (() => void)[] = [];
+    last.onOpen = () => (held ? new Promise<void>((go) => waiting.push(go)) : undefined);
+    const data = noise(8 * MIB);
+    let written = 0;
+    const writing = (async () => {
+      for (let at = 0; at < data.length; at += 256 * KIB) {
+        await content.write(at, data.subarray(at, at + 256 * KIB));
+        written = at + 256 * KIB;
+      }
+    })();
+    await until(() => written >= 2 * MIB && waiting.length > 0, { what: "the writer to fill its budget" });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(written).to.be.at.most(3 * MIB);
+    held = false;
+    for (const go of waiting) go();
+    await writing;
+    await content.close();
+    expect((await cluster.readBack(inode)).equals(data)).to.equal(true);
+  });
+
+  it("lets many half-filled files share a budget that is smaller than their packets", async () => {
+    const client = await cluster.client({ writeMemory: 2 * MAX_PACKET });
+    const files = await Promise.all(Array.from({ length: 12 }, () => cluster.file(client, { blockSize: 4 * MIB })));
+    const data = files.map((_, i) => noise(300_000, i + 1));
+    for (let at = 0; at < 300_000; at += 100_000) {
+      await Promise.all(files.map(({ content }, i) => content.write(at, data[i]!.subarray(at, at + 100_000))));
+    }
+    await Promise.all(files.map(({ content }) => content.close()));
+    for (const [i, { inode }] of files.entries()) {
+      expect((await cluster.readBack(inode)).equals(data[i]!)).to.equal(true);
+    }
+  });
+
+  it("commits full blocks behind the writer's back, oldest first", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, noise(3 * MIB + 10));
+    await until(() => cluster.namenode.commits.flatMap((c) => c.blocks).length === 3, { what: "three commits" });
+    expect(cluster.namenode.inode(inode.ino).size).to.equal(3 * MIB);
+    expect(content.size).to.equal(3 * MIB + 10);
+    await content.close();
+    expect(cluster.namenode.inode(inode.ino).size).to.equal(3 * MIB + 10);
+  });
+
+  it("ends a block that is in as many pieces as one commit can carry", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    const data = Buffer.alloc(20_000 * 2);
+    for (let i = 0; i < 20_000; i++) {
+      const at = ((i * 7919) % 20_000) * 2;
+      data[at] = i;
+      await content.write(at, data.subarray(at, at + 1));
+    }
+    await content.close();
+    for (const { extents } of cluster.namenode.commits) expect(extents.length).to.be.at.most(8192);
+    expect(cluster.namenode.blocks.size).to.equal(3);
+    const back = await cluster.readBack(inode);
+    expect(back.equals(data.subarray(0, back.length))).to.equal(true);
+  });
+
+  it("tells the time of the last write, and commits it", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    expect(content.dirtyMtime).to.equal(undefined);
+    await content.write(0, Buffer.from("x"));
+    const mtime = content.dirtyMtime!;
+    expect(content.attributes(inode)).to.deep.include({ size: 1, mtime });
+    await content.flush();
+    expect(content.dirtyMtime).to.equal(undefined);
+    expect(cluster.namenode.inode(inode.ino).mtime).to.deep.include(mtime);
+    expect(content.attributes(inode)).to.deep.include({ size: 1 });
+    await content.close();
+  });
+});
