@@ -43,6 +43,8 @@ export interface BlocksOptions {
   log: Logger;
   /** Numbers in [0, 1), for placement. */
   random?: () => number;
+  /** Undefined when the store takes more writes; else resolves when it does. Reports and walks over many blocks wait. */
+  room?: () => Promise<void> | undefined;
   /** What the status says of the rest of the namenode: version, startedMs, sessions. */
   about?: () => StatusReplyInit;
 }
@@ -67,7 +69,7 @@ export class Blocks implements BlockManager {
   readonly #timers: Timer[] = [];
 
   constructor(options: BlocksOptions) {
-    const { kv, editor, use, settings, clock } = options;
+    const { kv, editor, use, settings, clock, room = () => undefined } = options;
     this.#options = options;
     this.#events = new Events(clock, options.log);
     this.#log = new RepairLog(clock, this.#events);
@@ -82,7 +84,7 @@ export class Blocks implements BlockManager {
     this.#transfers = new Transfers(clock, settings);
     this.#deletions = new Deletions(clock);
     this.#verifications = new Verifications(clock);
-    this.#walks = new Walks(clock, this.#map);
+    this.#walks = new Walks(clock, this.#map, room);
     const parts = {
       clock,
       use,
@@ -98,7 +100,7 @@ export class Blocks implements BlockManager {
       log: this.#log,
     };
     this.#monitor = new Monitor(parts);
-    this.#reports = new Reports({ ...parts, onProgress: () => this.#monitor.kick() });
+    this.#reports = new Reports({ ...parts, room, onProgress: () => this.#monitor.kick() });
     this.#registry = new Registry(editor, this.#datanodes, clock, settings);
     editor.onApplied((edit, effects) => this.#onApplied(edit, effects));
   }

@@ -73,6 +73,14 @@ export class Deletions {
     if (queue !== undefined && deletion?.block.generation === generation) this.#drop(datanode, queue, deletion);
   }
 
+  /** The datanode has this replica: one of an older generation, which it replaced, need not be deleted any more. */
+  replaced(datanode: number, { id, generation }: Block): void {
+    const queue = this.#byDatanode.get(datanode);
+    const deletion = queue?.get(id);
+    if (queue !== undefined && deletion !== undefined && deletion.block.generation < generation)
+      this.#drop(datanode, queue, deletion);
+  }
+
   /** Sends a datanode what it has not been sent, as far as it may have under way. */
   flush(datanode: Datanode): void {
     const queue = this.#byDatanode.get(datanode.id);

@@ -36,6 +36,8 @@ export interface ReportParts {
   verifications: Verifications;
   uncommitted: Uncommitted;
   log: RepairLog;
+  /** Undefined when the store takes more; else resolves when it does. */
+  room: () => Promise<void> | undefined;
   /** Something came of a report that repairs may have waited for. */
   onProgress: () => void;
 }
@@ -129,6 +131,7 @@ export class Reports {
     const { use, map, deletions, uncommitted, transfers, clock, log } = this.#p;
     const { id, generation, length } = replica;
     if (deletions.dooms(datanode.id, id, generation)) return;
+    deletions.replaced(datanode.id, replica);
     const known = map.stored(datanode.id, id);
     if (known?.generation === generation && known.length === length) return;
     const block = use.committed(id);
@@ -164,6 +167,7 @@ export class Reports {
   async #inSlices<T>(items: readonly T[], work: (item: T) => void): Promise<void> {
     for (let at = 0; at < items.length; at += SLICE) {
       if (at > 0) await new Promise<void>((resolve) => this.#p.clock.after(0, resolve));
+      await this.#p.room();
       for (const item of items.slice(at, at + SLICE)) work(item);
     }
   }

@@ -5,6 +5,8 @@ import type { ReplicaMap } from "./replica-map.js";
 
 /** Blocks looked at in one turn of the event loop. */
 const SLICE = 500;
+/** Pause when the store takes no more, ms. */
+const FULL_PAUSE_MS = 50;
 
 interface Walk {
   readonly datanode: Datanode;
@@ -20,12 +22,15 @@ interface Walk {
 export class Walks {
   readonly #clock: Clock;
   readonly #map: ReplicaMap;
+  readonly #room: () => Promise<void> | undefined;
   readonly #walks = new Map<number, Walk>();
   #timer: Timer | undefined;
 
-  constructor(clock: Clock, map: ReplicaMap) {
+  /** `room`: undefined when the store takes more. */
+  constructor(clock: Clock, map: ReplicaMap, room: () => Promise<void> | undefined) {
     this.#clock = clock;
     this.#map = map;
+    this.#room = room;
   }
 
   /** Whether any is under way: the queue does not show everything yet. */
@@ -46,11 +51,14 @@ export class Walks {
     this.#walks.clear();
   }
 
-  #schedule(): void {
-    this.#timer ??= this.#clock.after(0, () => {
+  #schedule(ms = 0): void {
+    this.#timer ??= this.#clock.after(ms, () => {
       this.#timer = undefined;
-      this.#slice();
-      if (this.busy) this.#schedule();
+      const full = this.#room();
+      // Waiting for room may fail; then, too, it is tried again.
+      full?.catch(() => undefined);
+      if (full === undefined) this.#slice();
+      if (this.busy) this.#schedule(full === undefined ? 0 : FULL_PAUSE_MS);
     });
   }
 

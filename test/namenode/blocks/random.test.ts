@@ -39,7 +39,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 describe("namenode/blocks: any history", () => {
   it("loses no block that had a good replica, and ends with as many good replicas as wanted", async function () {
     this.timeout(60_000);
-    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), play), { numRuns: 200 });
+    await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), play), { numRuns: 150 });
   });
 });
 
@@ -96,7 +96,8 @@ async function damage(
   } else {
     const holders = c.holders(block.id).map((id) => c.datanodes.find((d) => d.id === id)!);
     const victim = holders[s.node % Math.max(1, holders.length)];
-    if (holders.length < 2 || victim === undefined) return;
+    // What nobody has noticed is not repaired: a datanode that is away cannot say that a replica is corrupt.
+    if (holders.length < 2 || victim === undefined || (s.do === "corrupt" && victim.link === undefined)) return;
     if (s.do === "corrupt") victim.corrupt.add(block.id);
     else victim.replicas.delete(block.id);
     await victim.report(block, s.do === "corrupt" ? State.CORRUPT : State.DELETED);
