@@ -274,11 +274,13 @@ export class FileJournal implements Journal {
   async #syncWritten(): Promise<void> {
     const rotated = this.#rotated;
     this.#rotated = [];
+    // Which segment is the current one may change while others are synced.
+    const { file: current } = this.#current;
     for (const { file } of rotated) {
       await file.datasync();
       await file.close();
     }
-    await this.#current.file.datasync();
+    await current.datasync();
     if (rotated.length > 0) await syncFolder(this.#options.folder);
   }
 
