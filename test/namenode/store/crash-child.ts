@@ -1,5 +1,4 @@
 // Run by crash.test.ts: makes edits in the data folder given until it is killed, and says which are in the journal.
-import { writeSync } from "node:fs";
 import { setImmediate } from "node:timers/promises";
 import { RealClock } from "../../../common/clock.js";
 import { silentLogger } from "../../../common/log.js";
@@ -19,6 +18,6 @@ for (;;) {
     journal.append(index, encodeTestEdit(index));
   }
   await journal.appended(journal.lastIndex);
-  writeSync(1, `${journal.lastIndex}\n`);
+  await new Promise<unknown>((done) => process.stdout.write(`${journal.lastIndex}\n`, done));
   await setImmediate();
 }

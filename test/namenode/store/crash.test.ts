@@ -9,7 +9,7 @@ import { openStorage } from "../../../namenode/store/storage.js";
 import { tempFolder } from "./temp.js";
 import { applyTestEdit, replay } from "./test-edit.js";
 
-const ROUNDS = 5;
+const ROUNDS = 4;
 const ALL = { gte: "", lt: "\xff" };
 
 describe("a process killed while it appends and flushes", () => {

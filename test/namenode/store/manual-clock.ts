@@ -31,12 +31,17 @@ export class ManualClock implements Clock {
     for (;;) {
       const due = this.#timers.filter((t) => t.at <= end).sort((a, b) => a.at - b.at)[0];
       if (due === undefined) break;
-      this.#now = due.at;
+      this.#now = Math.max(this.#now, due.at);
       if (due.every === undefined) this.#timers = this.#timers.filter((t) => t !== due);
       else due.at += due.every;
       due.fn();
     }
     this.#now = end;
+  }
+
+  /** Moves on by ms milliseconds, calling nothing: the process stood still meanwhile. */
+  jump(ms: number): void {
+    this.#now += ms;
   }
 
   /** Timers that are set. */
