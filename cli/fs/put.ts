@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
-import type { Stats } from "node:fs";
-import { type FileHandle, lstat, open, opendir, readlink, stat } from "node:fs/promises";
+import { createReadStream, type Stats } from "node:fs";
+import { lstat, opendir, readlink, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import type { CairnClient, NewInode } from "../../client/contract.js";
 import { CairnError, wrap } from "../../common/errors.js";
@@ -76,12 +76,8 @@ class Upload {
   async #node(local: Buffer, info: Stats, dir: number, name: Buffer): Promise<void> {
     if (info.isDirectory()) return this.#folder(local, info, dir, name);
     if (info.isFile()) {
-      const file = await open(local, "r");
-      try {
-        await this.#file(file, this.#newInode(info.mode, info), dir, name, info);
-      } finally {
-        await file.close();
-      }
+      const content = createReadStream(local, { highWaterMark: PIECE });
+      await this.#file(content, this.#newInode(info.mode, info), dir, name, info);
     } else if (info.isSymbolicLink()) {
       const target = await readlink(local, { encoding: "buffer" });
       await this.#replace(dir, name, { ...this.#newInode(0o120777, info), target }, info);
@@ -112,26 +108,25 @@ class Upload {
   }
 
   async #stdin(dir: number, name: Buffer): Promise<void> {
-    const stdin = await open("/dev/stdin", "r");
-    try {
-      await this.#file(stdin, this.#newInode(STDIN_MODE, undefined), dir, name, undefined);
-    } finally {
-      await stdin.close();
-    }
+    await this.#file(process.stdin, this.#newInode(STDIN_MODE, undefined), dir, name, undefined);
     this.#progress.addFile();
   }
 
-  async #file(from: FileHandle, node: NewInode, dir: number, name: Buffer, info: Stats | undefined): Promise<void> {
+  async #file(
+    source: AsyncIterable<Buffer>,
+    node: NewInode,
+    dir: number,
+    name: Buffer,
+    info: Stats | undefined,
+  ): Promise<void> {
     await this.#replace(dir, name, node, info, async (inode) => {
       const content = this.#client.open(inode);
       try {
-        const buffer = Buffer.allocUnsafe(PIECE);
-        for (let offset = 0; ; ) {
-          const { bytesRead } = await from.read(buffer, 0, PIECE, null);
-          if (bytesRead === 0) break;
-          await content.write(offset, buffer.subarray(0, bytesRead));
-          offset += bytesRead;
-          this.#progress.addBytes(bytesRead);
+        let offset = 0;
+        for await (const piece of source) {
+          await content.write(offset, piece);
+          offset += piece.length;
+          this.#progress.addBytes(piece.length);
         }
       } finally {
         await content.close();

@@ -57,13 +57,13 @@ describe("cairn fs", function () {
   });
 
   it("copies whole trees in and out", async () => {
-    const tree = "/usr/include/linux";
+    const tree = "/usr/include/asm-generic";
     await refused("EISDIR", "put", tree, "/tree");
     await fs("put", "-r", "-p", tree, "/tree");
     await sh(`diff -r --no-dereference ${tree} ${cluster.mount}/tree`);
     await fs("get", "-r", "-p", "/tree", `${scratch}/tree`);
     await sh(`diff -r --no-dereference ${tree} ${scratch}/tree`);
-    expect(statSync(`${scratch}/tree/fuse.h`).mtimeMs).to.be.closeTo(statSync(`${tree}/fuse.h`).mtimeMs, 1);
+    expect(statSync(`${scratch}/tree/errno.h`).mtimeMs).to.be.closeTo(statSync(`${tree}/errno.h`).mtimeMs, 1);
   });
 
   it("moves and removes", async () => {
