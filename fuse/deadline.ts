@@ -23,7 +23,12 @@ export function run(
   timeoutMs: number,
 ): Promise<{ ok: boolean; said: string } | undefined> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, LC_ALL: "C" }, timeout: timeoutMs, killSignal: "SIGKILL" });
+    const child = spawn(program, args, {
+      stdio: ["ignore", "ignore", "pipe"],
+      env: { ...process.env, LC_ALL: "C" },
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
+    });
     let said = "";
     child.stderr.on("data", (chunk: Buffer) => {
       if (said.length < 4096) said += chunk.toString();

@@ -45,12 +45,14 @@ export class DirectoryStream {
     for (;;) {
       const page: Page = { start: place.start, ...(await this.#fetch(place.after)) };
       this.#pages = [...this.#pages.slice(-1), page];
+      const last = page.entries.at(-1);
+      if (page.more && last) {
+        place = { start: page.start + page.entries.length, after: Buffer.from(last.name) };
+        this.#remember(place);
+      }
       if (covers(page, position)) return page.entries.slice(position - page.start);
       // Positions beyond the end: the directory has shrunk since they were handed out.
-      const last = page.entries.at(-1);
       if (!page.more || !last) return [];
-      place = { start: page.start + page.entries.length, after: Buffer.from(last.name) };
-      this.#remember(place);
     }
   }
 

@@ -15,14 +15,13 @@ export async function runMount(settings: MountSettings): Promise<void> {
   const { namenode, secretFile, mountpoint, patienceMs } = settings;
   const secret = secretFile === undefined ? undefined : await readSecret(secretFile);
   const client = await connectClient({
-    host: namenode.host,
-    port: namenode.port,
+    namenode,
     ...(secret !== undefined && { secret }),
     name: `mount ${mountpoint} on ${hostname()} (pid ${process.pid})`,
     log,
     patienceMs,
   });
-  await serve(client, settings, `${namenode.host}:${namenode.port}`, log);
+  await serve(client, settings, namenode, log);
   // Threads of libfuse that wait for programs which never let go must not keep the process.
   process.exit();
 }

@@ -76,7 +76,8 @@ export async function mount(params: {
       // First what can be committed now, so that a kill by an impatient init costs nothing; then what came while unmounting.
       await fs.flushAll().catch((err: unknown) => log.error({ mountpoint }, messageOf(err)));
       let how: Unmounted = "clean";
-      if (await mountAt(mountpoint)) how = await unmount(mountpoint, { clock, ...(timeoutMs !== undefined && { timeoutMs }) });
+      if (await mountAt(mountpoint))
+        how = await unmount(mountpoint, { clock, ...(timeoutMs !== undefined && { timeoutMs }) });
       if (how === "clean") await within(clock, ENDED_MS, ended, undefined);
       await fs.flushAll();
       return how;

@@ -23,7 +23,7 @@ export function parseMounts(text: string): MountEntry[] {
     const fields = before?.split(" ") ?? [];
     const [type, source] = after?.split(" ") ?? [];
     if (fields.length < 5 || type === undefined || source === undefined) continue;
-    mounts.push({ device: fields[2]!, mountpoint: unescape(fields[4]!), type, source: unescape(source) });
+    mounts.push({ device: fields[2]!, mountpoint: unescaped(fields[4]!), type, source: unescaped(source) });
   }
   return mounts;
 }
@@ -33,6 +33,6 @@ export async function mountAt(path: string): Promise<MountEntry | undefined> {
   return (await listMounts()).findLast((m) => m.mountpoint === path);
 }
 
-function unescape(text: string): string {
+function unescaped(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }

@@ -1,31 +1,26 @@
 import { z } from "zod";
-import { MIB, NAMENODE_PORT } from "../common/limits.js";
+import { MIB } from "../common/limits.js";
 import { LOG_LEVELS } from "../common/log.js";
 import { bytes, flag, integer, type SettingsOf, setting } from "../common/settings.js";
 import { UNMOUNT_TIMEOUT_MS } from "./umount.js";
 import { DEFAULT_CACHE_MS } from "./validity.js";
 
-/** "http://host:port", "ws://host:port", "host:port" or "host". */
-const address = z.string().transform((text, ctx) => {
-  const [, host, port] = /^(?:(?:http|ws):\/\/)?(\[[0-9a-f:.]+\]|[\w.-]+)(?::(\d{1,5}))?\/?$/i.exec(text) ?? [];
-  const number = Number(port ?? NAMENODE_PORT);
-  if (host === undefined || number < 1 || number > 65_535) {
-    ctx.addIssue({ code: "custom", message: "not the URL of a namenode (http://host:port)" });
-    return z.NEVER;
-  }
-  return { host: host.replace(/^\[|\]$/g, ""), port: number };
-});
+const DAY_MS = 86_400_000;
 
 /** The settings of `cairn mount`. */
 export const mountSettings = {
   mountpoint: setting("folder to mount on", z.string().min(1)),
-  namenode: setting("the cluster's namenode, http://host:port", address),
+  namenode: setting("the cluster's namenode, http://host:port", z.string().min(1)),
   secretFile: setting("file with the cluster's secret", z.string().min(1).optional()),
   allowOther: setting("let all users of this machine use the mount; default: when root mounts", flag.optional()),
   nonempty: setting("mount over a folder that is not empty", flag, false),
-  cacheMs: setting("how long names and attributes are believed before the namenode is asked, ms", integer(0, 60_000), DEFAULT_CACHE_MS),
+  cacheMs: setting(
+    "how long names and attributes are believed before the namenode is asked, ms",
+    integer(0, 60_000),
+    DEFAULT_CACHE_MS,
+  ),
   readAhead: setting("how far the kernel reads ahead in a file, bytes (needs root)", bytes(0, 64 * MIB), MIB),
-  patienceMs: setting("how long programs wait for a namenode that is away, ms", integer(1000, 2 ** 31 - 1), 2 ** 31 - 1),
+  patienceMs: setting("how long programs wait for a namenode that is away, ms", integer(1000, 7 * DAY_MS), DAY_MS),
   unmountTimeoutMs: setting(
     "how long a stop waits for programs that use the mount, ms",
     integer(0, 3_600_000),

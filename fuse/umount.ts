@@ -47,7 +47,8 @@ export function unmountCommands(mountpoint: string, lazy: boolean): [program: st
   const commands: [string, string[]][] = [];
   // Not canonicalized: that would ask the mounted file system, which may be dead.
   if (process.getuid?.() === 0) commands.push(["umount", [...(lazy ? ["-l"] : []), "--no-canonicalize", mountpoint]]);
-  for (const program of ["fusermount", "fusermount3"]) commands.push([program, [lazy ? "-uz" : "-u", "--", mountpoint]]);
+  for (const program of ["fusermount", "fusermount3"])
+    commands.push([program, [lazy ? "-uz" : "-u", "--", mountpoint]]);
   return commands;
 }
 
@@ -57,5 +58,8 @@ async function attempt(mountpoint: string, lazy: boolean): Promise<string> {
     const result = await run(program, args, PROGRAM_MS);
     if (result) return result.said;
   }
-  throw new CairnError("ENOENT", `unmount ${mountpoint}: neither umount nor fusermount is installed (apt-get install fuse)`);
+  throw new CairnError(
+    "ENOENT",
+    `unmount ${mountpoint}: neither umount nor fusermount is installed (apt-get install fuse)`,
+  );
 }

@@ -4,7 +4,8 @@ import { CairnError, messageOf } from "../../common/errors.js";
 
 /**
  * What libfuse's thread waits with for its answer: the buffer that stands for it, handed to the handler and back to the
- * signal function. Its first twelve bytes are uid, gid and pid of the caller.
+ * signal function. Its first twelve bytes are uid, gid and pid of the caller; from `offsetof_fuse_thread_locals_t_data` on it
+ * has the data that is written, and takes what is read.
  */
 export type Request = Buffer;
 
@@ -60,6 +61,7 @@ export const HANDLERS = 35;
 /** The addon of fuse-native, as scripts/patch-fuse-native.mjs builds it. */
 export type Addon = {
   readonly sizeof_fuse_thread_t: number;
+  readonly offsetof_fuse_thread_locals_t_data: number;
   fuse_native_mount(
     mountpoint: string,
     options: string,
@@ -71,7 +73,9 @@ export type Addon = {
   ): void;
   /** Adds one entry to the answer of the readdir that `request` is; 1: it did not fit. */
   fuse_native_fill(request: Request, name: string, ino: number, mode: number, next: number): number;
-} & { readonly [K in Operation as `op_${K}`]: number } & { readonly [K in Operation as `fuse_native_signal_${K}`]: Signal };
+} & { readonly [K in Operation as `op_${K}`]: number } & {
+  readonly [K in Operation as `fuse_native_signal_${K}`]: Signal;
+};
 
 /** Loads the addon. ENOENT says which library is missing, ENOEXEC that the addon lacks our patch. */
 export function loadAddon(): Addon {

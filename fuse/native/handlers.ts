@@ -2,7 +2,7 @@ import { CairnError, InvariantError, messageOf } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { FileSystem } from "../core.js";
 import type { AttributeUpdate, Caller } from "../types.js";
-import { type Addon, type Handler, HANDLERS, OPERATIONS, type Operation, type Request } from "./addon.js";
+import { type Addon, HANDLERS, type Handler, OPERATIONS, type Operation, type Request } from "./addon.js";
 import { callerOf, encodeStat, encodeStatistics, resultOf, timeOf, wide } from "./numbers.js";
 import { Paths } from "./paths.js";
 
@@ -26,23 +26,22 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
   const handlers: (Handler | undefined)[] = new Array(HANDLERS).fill(undefined);
 
   /**
-   * Serves one operation. `failed` is what the signal function needs after an error's number: the addon reads it either way.
+   * Serves one operation. `failed`: what the signal function needs after an error's number; the addon reads it either way.
    */
   function serve<A extends unknown[]>(
     operation: Operation,
     work: (caller: Caller, args: A, request: Request) => Promise<Answer>,
-    failed: (args: A) => unknown[] = () => [],
+    failed: readonly unknown[] = [],
   ): void {
     const signal = addon[`fuse_native_signal_${operation}`];
     handlers[addon[`op_${operation}`]] = (request: Request, _operation: number, ...args: unknown[]) => {
-      const given = args as A;
-      work(callerOf(request), given, request).then(
+      work(callerOf(request), args as A, request).then(
         (answer) => signal(request, ...answer),
         (err: unknown) => {
           if (err instanceof InvariantError) throw err;
           if (!(err instanceof CairnError)) log.error({ operation, stack: (err as Error).stack }, messageOf(err));
           else if (resultOf(err) === EIO) log.error({ operation }, err.message);
-          signal(request, resultOf(err), ...failed(given));
+          signal(request, resultOf(err), ...failed);
         },
       );
     };
@@ -50,9 +49,11 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
 
   const setattr = (path: string, caller: Caller, update: AttributeUpdate): Promise<Answer> =>
     paths.inode(path, caller, async (ino) => {
-      await fs.setattr(ino, update, caller);
-      return DONE;
+      return [0, encodeStat(await fs.setattr(ino, update, caller))];
     });
+
+  const start = addon.offsetof_fuse_thread_locals_t_data;
+  const dataOf = (request: Request, length: number): Buffer => request.subarray(start, start + length);
 
   handlers[addon.op_init] = (request: Request) => {
     addon.fuse_native_signal_init(request, 0);
@@ -63,7 +64,7 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
   serve<[path: string]>("getattr", (caller, [path]) =>
     paths.inode(path, caller, async (ino) => [0, encodeStat(await fs.getattr(ino, caller))]),
   );
-  serve<[path: string | null, handle: number]>("fgetattr", async (caller, [, handle]) => [
+  serve<[path: null, handle: number]>("fgetattr", async (caller, [, handle]) => [
     0,
     encodeStat(await fs.getattrOfHandle(handle, caller)),
   ]);
@@ -74,13 +75,9 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
   serve<[path: string, low: number, high: number]>("truncate", (caller, [path, low, high]) =>
     setattr(path, caller, { size: wide(low, high) }),
   );
-  serve<[path: string | null, handle: number, low: number, high: number]>(
-    "ftruncate",
-    async (caller, [, handle, low, high]) => {
-      await fs.setattrOfHandle(handle, { size: wide(low, high) }, caller);
-      return DONE;
-    },
-  );
+  serve<[path: null, handle: number, low: number, high: number]>("ftruncate", async (caller, [, handle, low, high]) => {
+    return [0, encodeStat(await fs.setattrOfHandle(handle, { size: wide(low, high) }, caller))];
+  });
   serve<[path: string, as: number, an: number, ms: number, mn: number]>("utimens", (caller, [path, as, an, ms, mn]) => {
     const [atime, mtime] = [timeOf(as, an), timeOf(ms, mn)];
     return setattr(path, caller, { ...(atime && { atime }), ...(mtime && { mtime }) });
@@ -89,25 +86,22 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
     "readlink",
     (caller, [path]) =>
       paths.inode(path, caller, async (ino) => [0, (await fs.readlink(ino, caller)).toString("latin1")]),
-    () => [""],
+    [""],
   );
 
   serve<[path: string, mode: number, rdev: number]>("mknod", (caller, [path, mode, rdev]) =>
     paths.place(path, caller, async ({ dir, name }) => {
-      await fs.mknod(dir, name, mode, rdev, caller);
-      return DONE;
+      return [0, encodeStat(await fs.mknod(dir, name, mode, rdev, caller))];
     }),
   );
   serve<[path: string, mode: number]>("mkdir", (caller, [path, mode]) =>
     paths.place(path, caller, async ({ dir, name }) => {
-      await fs.mkdir(dir, name, mode, caller);
-      return DONE;
+      return [0, encodeStat(await fs.mkdir(dir, name, mode, caller))];
     }),
   );
   serve<[target: string, path: string]>("symlink", (caller, [target, path]) =>
     paths.place(path, caller, async ({ dir, name }) => {
-      await fs.symlink(dir, name, Buffer.from(target, "latin1"), caller);
-      return DONE;
+      return [0, encodeStat(await fs.symlink(dir, name, Buffer.from(target, "latin1"), caller))];
     }),
   );
   serve<[path: string]>("unlink", (caller, [path]) =>
@@ -131,8 +125,7 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
   serve<[from: string, to: string]>("link", (caller, [from, to]) =>
     paths.place(to, caller, ({ dir, name }) =>
       paths.inode(from, caller, async (ino) => {
-        await fs.link(ino, dir, name, caller);
-        return DONE;
+        return [0, encodeStat(await fs.link(ino, dir, name, caller))];
       }),
     ),
   );
@@ -140,11 +133,11 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
   serve<[path: string, mode: number, flags: number]>(
     "create",
     (caller, [path, mode, flags]) =>
-      paths.place(path, caller, async ({ dir, name }) => [
-        0,
-        (await fs.create(dir, name, mode, flags, caller)).handle,
-      ]),
-    () => [0],
+      paths.place(path, caller, async ({ dir, name }) => {
+        const { handle, inode } = await fs.create(dir, name, mode, flags, caller);
+        return [0, handle, encodeStat(inode)];
+      }),
+    [0],
   );
   serve<[path: string, flags: number]>(
     "open",
@@ -154,34 +147,30 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
         // libfuse cannot tell the kernel of a new size. Reads that go past the kernel's cache see the file as it is.
         return [0, handle, grown ? 1 : 0];
       }),
-    () => [0, 0],
+    [0, 0],
   );
-  serve<[path: string | null, handle: number, target: Buffer, length: number, low: number, high: number]>(
+  serve<[path: null, handle: number, length: number, offset: number]>(
     "read",
-    async (caller, [, handle, target, , low, high]) => [
-      await fs.read(handle, wide(low, high), target, caller),
-      0,
-      target.buffer,
+    async (caller, [, handle, length, offset], request) => [
+      await fs.read(handle, offset, dataOf(request, length), caller),
     ],
-    ([, , target]) => [0, target.buffer],
   );
-  serve<[path: string | null, handle: number, data: Buffer, length: number, low: number, high: number]>(
+  serve<[path: null, handle: number, length: number, offset: number]>(
     "write",
-    async (caller, [, handle, data, length, low, high]) => {
-      await fs.write(handle, wide(low, high), data, caller);
-      return [length, 0, data.buffer];
+    async (caller, [, handle, length, offset], request) => {
+      await fs.write(handle, offset, dataOf(request, length), caller);
+      return [length];
     },
-    ([, , data]) => [0, data.buffer],
   );
-  serve<[path: string | null, handle: number]>("flush", async (caller, [, handle]) => {
+  serve<[path: null, handle: number]>("flush", async (caller, [, handle]) => {
     await fs.flush(handle, caller);
     return DONE;
   });
-  serve<[path: string | null, dataOnly: number, handle: number]>("fsync", async (caller, [, , handle]) => {
+  serve<[path: null, dataOnly: number, handle: number]>("fsync", async (caller, [, , handle]) => {
     await fs.fsync(handle, caller);
     return DONE;
   });
-  serve<[path: string | null, handle: number]>("release", async (_caller, [, handle]) => {
+  serve<[path: null, handle: number]>("release", async (_caller, [, handle]) => {
     await fs.release(handle);
     return DONE;
   });
@@ -189,9 +178,9 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
   serve<[path: string, handle: number, flags: number]>(
     "opendir",
     (caller, [path]) => paths.inode(path, caller, async (ino) => [0, await fs.opendir(ino, caller)]),
-    () => [0],
+    [0],
   );
-  serve<[path: string | null, handle: number, from: number]>("readdir", async (caller, [, handle, from], request) => {
+  serve<[path: null, handle: number, from: number]>("readdir", async (caller, [, handle, from], request) => {
     await fs.readdir(
       handle,
       from,
@@ -200,47 +189,38 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
     );
     return DONE;
   });
-  serve<[path: string | null, handle: number]>("releasedir", async (_caller, [, handle]) => {
+  serve<[path: null, handle: number]>("releasedir", async (_caller, [, handle]) => {
     fs.releasedir(handle);
     return DONE;
   });
-  serve<[path: string | null, dataOnly: number, handle: number]>("fsyncdir", async (caller) => {
+  serve<[path: null, dataOnly: number, handle: number]>("fsyncdir", async (caller) => {
     await fs.fsyncdir(caller);
     return DONE;
   });
 
-  serve<[path: string, name: string, value: Buffer, position: number, flags: number]>(
+  serve<[path: string, name: string, length: number, flags: number]>(
     "setxattr",
-    (caller, [path, name, value, , flags]) =>
+    (caller, [path, name, length, flags], request) =>
       paths.inode(path, caller, async (ino) => {
         const mode = flags === XATTR_CREATE ? "create" : flags === XATTR_REPLACE ? "replace" : undefined;
-        await fs.setxattr(ino, xattrName(name), value, mode, caller);
-        return [0, value.buffer];
+        await fs.setxattr(ino, Buffer.from(name, "latin1"), dataOf(request, length), mode, caller);
+        return DONE;
       }),
-    ([, , value]) => [value.buffer],
   );
-  serve<[path: string, name: string, target: Buffer, position: number]>(
-    "getxattr",
-    (caller, [path, name, target]) =>
-      paths.inode(path, caller, async (ino) => [
-        handOver(await fs.getxattr(ino, xattrName(name), caller), target),
-        target.buffer,
-      ]),
-    ([, , target]) => [target.buffer],
+  serve<[path: string, name: string, room: number]>("getxattr", (caller, [path, name, room], request) =>
+    paths.inode(path, caller, async (ino) => [
+      handOver(await fs.getxattr(ino, Buffer.from(name, "latin1"), caller), dataOf(request, room)),
+    ]),
   );
-  serve<[path: string, target: Buffer]>(
-    "listxattr",
-    (caller, [path, target]) =>
-      paths.inode(path, caller, async (ino) => {
-        const names = await fs.listxattr(ino, caller);
-        const list = Buffer.concat(names.flatMap((name) => [name, NUL]));
-        return [handOver(list, target), target.buffer];
-      }),
-    ([, target]) => [target.buffer],
+  serve<[path: string, room: number]>("listxattr", (caller, [path, room], request) =>
+    paths.inode(path, caller, async (ino) => {
+      const names = await fs.listxattr(ino, caller);
+      return [handOver(Buffer.concat(names.flatMap((name) => [name, NUL])), dataOf(request, room))];
+    }),
   );
   serve<[path: string, name: string]>("removexattr", (caller, [path, name]) =>
     paths.inode(path, caller, async (ino) => {
-      await fs.removexattr(ino, xattrName(name), caller);
+      await fs.removexattr(ino, Buffer.from(name, "latin1"), caller);
       return DONE;
     }),
   );
@@ -256,15 +236,6 @@ export function implemented(addon: Addon): Uint32Array {
 
 const NUL = Buffer.of(0);
 const EIO = resultOf(new CairnError("EIO", ""));
-
-/**
- * Capabilities of programs are not kept: the kernel asks for them before every write(2), and the addon answers "none" without
- * a hop to this thread.
- */
-function xattrName(name: string): Buffer {
-  if (name === "security.capability") throw new CairnError("EOPNOTSUPP", `use extended attribute "${name}"`);
-  return Buffer.from(name, "latin1");
-}
 
 /** Copies a value out, or says how long it is where the program asks just that. ERANGE when it does not fit. */
 function handOver(value: Buffer, target: Buffer): number {

@@ -47,7 +47,12 @@ export function mountNative(
   const ended = new Promise<void>((resolve) => {
     resolveEnded = resolve;
   });
-  const handlers: (ReturnType<typeof makeHandlers>[number] | (() => void))[] = makeHandlers(addon, fs, log, resolveReady);
+  const handlers: (ReturnType<typeof makeHandlers>[number] | (() => void))[] = makeHandlers(
+    addon,
+    fs,
+    log,
+    resolveReady,
+  );
   handlers[ENDED] = resolveEnded;
   const allocate = (size: number): Request => {
     const request = Buffer.alloc(size);

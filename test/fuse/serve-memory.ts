@@ -1,12 +1,14 @@
 // A process of its own that serves a mount of an in-memory cluster, for the tests beside it: a mount must never be touched by
 // the process that serves it. Arguments: the mountpoint, then settings as JSON.
-import { silentLogger, createLogger } from "../../common/log.js";
-import { serve, type ServeSettings } from "../../fuse/daemon.js";
+import { InvariantError } from "../../common/errors.js";
+import { createLogger, silentLogger } from "../../common/log.js";
+import { serve } from "../../fuse/daemon.js";
 import { MemoryClient } from "../support/memory-client.js";
+import type { TestSettings } from "./mounted.js";
 
 const [, , mountpoint = "", json = "{}"] = process.argv;
-const given = JSON.parse(json) as Partial<ServeSettings> & { log?: boolean };
-const settings: ServeSettings = {
+const { log, hang, breakAfterMs, ...given } = JSON.parse(json) as TestSettings;
+const settings = {
   mountpoint,
   allowOther: true,
   nonempty: false,
@@ -15,8 +17,16 @@ const settings: ServeSettings = {
   unmountTimeoutMs: 5000,
   ...given,
 };
+const client = new MemoryClient({
+  before: (call) => (call === hang ? new Promise<void>(() => {}) : undefined),
+});
+if (breakAfterMs !== undefined) {
+  setTimeout(() => {
+    throw new InvariantError("a test says so");
+  }, breakAfterMs);
+}
 try {
-  await serve(new MemoryClient(), settings, "memory", given.log ? createLogger("mount", "info") : silentLogger);
+  await serve(client, settings, "memory", log ? createLogger("mount", "info") : silentLogger);
   process.exit(0);
 } catch (err) {
   process.stderr.write(`${(err as Error).message}\n`);

@@ -79,6 +79,11 @@ export class MemoryClient implements CairnClient {
     if (--open.count === 0) this.#open.delete(ino);
   }
 
+  /** The next flush, fsync or close of a file throws this. */
+  fail(ino: number, failure: Error): void {
+    this.#names.content(ino, () => {}).failure = failure;
+  }
+
   /** Files that are open now. */
   get openFiles(): number {
     return this.#open.size;

@@ -1,0 +1,404 @@
+import { constants } from "node:fs";
+import { expect } from "chai";
+import { CairnError } from "../../common/errors.js";
+import { ROOT_INO } from "../../common/limits.js";
+import { silentLogger } from "../../common/log.js";
+import { FileSystem } from "../../fuse/core.js";
+import type { DirectoryEntry } from "../../fuse/types.js";
+import type { Inode } from "../../proto/gen/types.js";
+import { MemoryClient, type MemoryClientOptions } from "../support/memory-client.js";
+import { rejection } from "../support/rejection.js";
+
+const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_TRUNC, O_EXCL, O_CREAT, S_IFMT, S_IFIFO, S_IFREG } = constants;
+const caller = { uid: 1000, gid: 100, pid: 7 };
+const name = (text: string) => Buffer.from(text);
+
+/** Validity in the test's hands. */
+class Switch {
+  now = 0;
+  mark(): number {
+    return this.now;
+  }
+  holds(mark: number): boolean {
+    return mark === this.now;
+  }
+}
+
+function make(options: MemoryClientOptions = {}) {
+  const client = new MemoryClient(options);
+  const validity = new Switch();
+  return { client, validity, fs: new FileSystem({ client, validity, log: silentLogger }) };
+}
+
+async function readAll(fs: FileSystem, handle: number, length = 1 << 16): Promise<string> {
+  const target = Buffer.alloc(length);
+  return target.toString("utf8", 0, await fs.read(handle, 0, target, caller));
+}
+
+async function list(
+  fs: FileSystem,
+  handle: number,
+  from = 0,
+  max = Number.POSITIVE_INFINITY,
+): Promise<DirectoryEntry[]> {
+  const entries: DirectoryEntry[] = [];
+  await fs.readdir(handle, from, (e) => entries.length < max && entries.push(e) > 0, caller);
+  return entries;
+}
+
+describe("fuse core: names", () => {
+  it("makes what mknod, mkdir and symlink ask for, as the caller's", async () => {
+    const { fs } = make();
+    const fifo = await fs.mknod(ROOT_INO, name("fifo"), S_IFIFO | 0o640, 0, caller);
+    expect(fifo).to.include({ mode: S_IFIFO | 0o640, uid: 1000, gid: 100, nlink: 1 });
+    const plain = await fs.mknod(ROOT_INO, name("plain"), 0o600, 0, caller);
+    expect(plain.mode & S_IFMT).to.equal(S_IFREG);
+    const dir = await fs.mkdir(ROOT_INO, name("dir"), 0o755, caller);
+    expect(dir.nlink).to.equal(2);
+    const link = await fs.symlink(dir.ino, name("link"), Buffer.from([0x2e, 0xff]), caller);
+    expect(await fs.readlink(link.ino, caller)).to.deep.equal(Buffer.from([0x2e, 0xff]));
+    expect((await rejection(fs.readlink(dir.ino, caller))).code).to.equal("EINVAL");
+    expect((await fs.getattr(ROOT_INO, caller)).nlink).to.equal(3);
+  });
+
+  it("gives the group of a setgid directory to what is made in it, and the bit to directories", async () => {
+    const { fs } = make();
+    const dir = await fs.mkdir(ROOT_INO, name("shared"), 0o755, caller);
+    await fs.setattr(dir.ino, { mode: 0o2775, gid: 55 }, caller);
+    const { inode: file } = await fs.create(dir.ino, name("file"), 0o644, O_WRONLY | O_CREAT, caller);
+    const sub = await fs.mkdir(dir.ino, name("sub"), 0o755, caller);
+    expect(file).to.include({ gid: 55, uid: 1000 });
+    expect(file.mode & 0o7777).to.equal(0o644);
+    expect(sub.gid).to.equal(55);
+    expect(sub.mode & 0o7777).to.equal(0o2755);
+  });
+
+  it("asks the namenode once for a name while its answer holds, and again after", async () => {
+    const { fs, client, validity } = make();
+    await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+    for (let i = 0; i < 3; i++) await fs.lookup(ROOT_INO, name("a"), caller);
+    expect(client.calls["lookup"]).to.equal(1);
+    expect(client.calls["getInode"] ?? 0).to.equal(0);
+    validity.now++;
+    await fs.lookup(ROOT_INO, name("a"), caller);
+    expect(client.calls["lookup"]).to.equal(2);
+  });
+
+  it("is right about its own changes however long answers hold", async () => {
+    const { fs } = make();
+    const { inode: a } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    const { inode: b } = await fs.create(ROOT_INO, name("b"), 0o644, O_WRONLY, caller);
+    await fs.getattr(ROOT_INO, caller);
+    await fs.link(a.ino, ROOT_INO, name("c"), caller);
+    expect((await fs.getattr(a.ino, caller)).nlink).to.equal(2);
+    await fs.rename({ dir: ROOT_INO, name: name("b") }, { dir: ROOT_INO, name: name("c") }, {}, caller);
+    expect((await fs.lookup(ROOT_INO, name("c"), caller)).ino).to.equal(b.ino);
+    expect((await rejection(fs.lookup(ROOT_INO, name("b"), caller))).code).to.equal("ENOENT");
+    expect((await fs.getattr(a.ino, caller)).nlink).to.equal(1);
+    await fs.unlink(ROOT_INO, name("a"), caller);
+    expect((await rejection(fs.lookup(ROOT_INO, name("a"), caller))).code).to.equal("ENOENT");
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o755, caller);
+    await fs.rmdir(ROOT_INO, name("d"), caller);
+    expect((await rejection(fs.getattr(dir.ino, caller))).code).to.equal("ESTALE");
+    expect((await fs.getattr(ROOT_INO, caller)).nlink).to.equal(2);
+  });
+
+  it("exchanges two names", async () => {
+    const { fs } = make();
+    const { inode: a } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    const { inode: b } = await fs.create(ROOT_INO, name("b"), 0o644, O_WRONLY, caller);
+    const [from, to] = [
+      { dir: ROOT_INO, name: name("a") },
+      { dir: ROOT_INO, name: name("b") },
+    ];
+    await fs.rename(from, to, { exchange: true }, caller);
+    expect((await fs.lookup(ROOT_INO, name("a"), caller)).ino).to.equal(b.ino);
+    expect((await fs.lookup(ROOT_INO, name("b"), caller)).ino).to.equal(a.ino);
+    expect((await rejection(fs.rename(from, to, { noReplace: true }, caller))).code).to.equal("EEXIST");
+  });
+
+  it("does not remember a name that it removed while the namenode was being asked for it", async () => {
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const client = new MemoryClient();
+    const lookup = client.meta.lookup.bind(client.meta);
+    const held = Object.assign(Object.create(client.meta), {
+      lookup: async (dir: number, n: Buffer): Promise<Inode> => {
+        const answer = await lookup(dir, n);
+        await gate;
+        return answer;
+      },
+    }) as MemoryClient["meta"];
+    const fs = new FileSystem({
+      client: Object.assign(Object.create(client), { meta: held }) as MemoryClient,
+      validity: new Switch(),
+      log: silentLogger,
+    });
+    await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+    const early = fs.lookup(ROOT_INO, name("a"), caller);
+    await fs.unlink(ROOT_INO, name("a"), caller);
+    release();
+    await early;
+    expect(fs.known(ROOT_INO, name("a"))).to.equal(undefined);
+  });
+
+  it("finds a name again that another client has replaced", async () => {
+    const { fs, client } = make();
+    await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller).then(({ handle }) => fs.release(handle));
+    await client.meta.unlink(ROOT_INO, name("a"));
+    const { inode } = await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o600, uid: 0, gid: 0 });
+    fs.forget((await fs.lookup(ROOT_INO, name("a"), caller)).ino);
+    expect((await fs.lookup(ROOT_INO, name("a"), caller)).ino).to.equal(inode.ino);
+  });
+
+  it("refuses names longer than 255 bytes", async () => {
+    const { fs, client } = make();
+    const long = Buffer.alloc(256, "x");
+    const place = { dir: ROOT_INO, name: long };
+    const tries = [
+      fs.lookup(ROOT_INO, long, caller),
+      fs.create(ROOT_INO, long, 0o644, O_WRONLY, caller),
+      fs.mkdir(ROOT_INO, long, 0o755, caller),
+      fs.unlink(ROOT_INO, long, caller),
+      fs.rename(place, place, {}, caller),
+    ];
+    for (const attempt of tries) expect((await rejection(attempt)).code).to.equal("ENAMETOOLONG");
+    expect(client.calls).to.deep.equal({});
+    expect(await fs.mkdir(ROOT_INO, Buffer.alloc(255, "x"), 0o755, caller)).to.include({ nlink: 2 });
+  });
+});
+
+describe("fuse core: files", () => {
+  it("shows unflushed writes to every handle, and in the attributes", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    const other = await fs.open(inode.ino, O_RDONLY, caller);
+    await fs.write(handle, 3, name("def"), caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    expect(await readAll(fs, other.handle)).to.equal("abcdef");
+    const seen = await fs.getattr(inode.ino, caller);
+    expect(seen.size).to.equal(6);
+    expect(seen.mtime).not.to.deep.equal(inode.mtime);
+    expect((await client.meta.getInode(inode.ino)).size).to.equal(0);
+    await fs.flush(handle, caller);
+    expect((await client.meta.getInode(inode.ino)).size).to.equal(6);
+    expect((await fs.getattr(inode.ino, caller)).size).to.equal(6);
+    await fs.release(handle);
+    await fs.release(other.handle);
+    expect(client.openFiles).to.equal(0);
+  });
+
+  it("notices a commit in the background", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    await client.open(inode).flush();
+    const seen = await fs.getattr(inode.ino, caller);
+    expect(seen.size).to.equal(3);
+    expect(seen.version).to.equal((await client.meta.getInode(inode.ino)).version);
+  });
+
+  it("appends at the end, wherever the kernel believes that is", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    const append = await fs.open(inode.ino, O_WRONLY | O_APPEND, caller);
+    await fs.write(handle, 0, name("0123456789"), caller);
+    await fs.write(append.handle, 2, name("end"), caller);
+    expect(await readAll(fs, handle)).to.equal("0123456789end");
+  });
+
+  it("truncates by open, by inode and by handle, and extends with zeros", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    await fs.write(handle, 0, name("0123456789"), caller);
+    expect((await fs.setattrOfHandle(handle, { size: 4 }, caller)).size).to.equal(4);
+    await fs.setattr(inode.ino, { size: 6 }, caller);
+    expect(await readAll(fs, handle)).to.equal("0123\0\0");
+    await fs.release(handle);
+    expect((await fs.setattr(inode.ino, { size: 2 }, caller)).size).to.equal(2);
+    expect(client.openFiles).to.equal(0);
+    const again = await fs.open(inode.ino, O_RDWR | O_TRUNC, caller);
+    expect(again.inode.size).to.equal(0);
+    expect((await fs.getattr(inode.ino, caller)).size).to.equal(0);
+  });
+
+  it("keeps an mtime that is set while writes are unflushed", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    const mtime = { sec: -5, nsec: 123_456_789 };
+    await fs.setattr(inode.ino, { mtime, atime: { sec: 7, nsec: 8 } }, caller);
+    await fs.flush(handle, caller);
+    await fs.release(handle);
+    const seen = await fs.getattr(inode.ino, caller);
+    expect(seen.mtime).to.deep.equal(mtime);
+    expect(seen.atime).to.deep.equal({ sec: 7, nsec: 8 });
+    expect(seen.size).to.equal(3);
+  });
+
+  it("tells the writer at close what setting the times made go wrong first", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    client.fail(inode.ino, new CairnError("ENOSPC", "write"));
+    expect((await rejection(fs.setattr(inode.ino, { mtime: "now" }, caller))).code).to.equal("ENOSPC");
+    expect((await rejection(fs.flush(handle, caller))).code).to.equal("ENOSPC");
+    await fs.flush(handle, caller);
+  });
+
+  it("does not tell a reader of a writer's failure", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    const reader = await fs.open(inode.ino, O_RDONLY, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    client.fail(inode.ino, new CairnError("EIO", "write"));
+    await fs.flush(reader.handle, caller);
+    expect((await rejection(fs.flush(handle, caller))).code).to.equal("EIO");
+  });
+
+  it("keeps an unlinked file for those who have it open", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    await fs.unlink(ROOT_INO, name("a"), caller);
+    expect(await readAll(fs, handle)).to.equal("abc");
+    expect(await fs.getattr(inode.ino, caller)).to.include({ nlink: 0, size: 3 });
+  });
+
+  it("opens what exists when create is not exclusive", async () => {
+    const { fs } = make();
+    const { handle } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    await fs.flush(handle, caller);
+    const exclusive = fs.create(ROOT_INO, name("a"), 0o644, O_RDWR | O_CREAT | O_EXCL, caller);
+    expect((await rejection(exclusive)).code).to.equal("EEXIST");
+    const second = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR | O_CREAT, caller);
+    expect(await readAll(fs, second.handle)).to.equal("abc");
+    const third = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR | O_CREAT | O_TRUNC, caller);
+    expect(third.inode.size).to.equal(0);
+  });
+
+  it("heeds the access mode, and knows closed handles", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    const reader = await fs.open(inode.ino, O_RDONLY, caller);
+    expect((await rejection(fs.read(handle, 0, Buffer.alloc(1), caller))).code).to.equal("EBADF");
+    expect((await rejection(fs.write(reader.handle, 0, name("x"), caller))).code).to.equal("EBADF");
+    await fs.release(handle);
+    expect((await rejection(fs.write(handle, 0, name("x"), caller))).code).to.equal("EBADF");
+    expect((await rejection(fs.open(ROOT_INO, O_RDONLY, caller))).code).to.equal("EISDIR");
+  });
+
+  it("sees another client's commit at open, and says that the file has grown", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    await fs.flush(handle, caller);
+    await fs.release(handle);
+    const same = await fs.open(inode.ino, O_RDONLY, caller);
+    expect(same.grown).to.equal(false);
+    await fs.release(same.handle);
+    const foreign = client.open(inode);
+    await foreign.write(undefined, name("def"));
+    await foreign.close();
+    const opened = await fs.open(inode.ino, O_RDONLY, caller);
+    expect(opened.grown).to.equal(true);
+    expect(opened.inode.size).to.equal(6);
+    expect((await fs.getattr(inode.ino, caller)).size).to.equal(6);
+  });
+
+  it("commits everything on demand, and gathers the failures", async () => {
+    const { fs, client } = make();
+    const files = await Promise.all(["a", "b"].map((n) => fs.create(ROOT_INO, name(n), 0o644, O_WRONLY, caller)));
+    for (const { handle } of files) await fs.write(handle, 0, name("abc"), caller);
+    client.fail(files[0]!.inode.ino, new CairnError("ENOSPC", "no datanode has room"));
+    expect(await rejection(fs.flushAll())).to.include({ code: "ENOSPC" });
+    expect((await client.meta.getInode(files[1]!.inode.ino)).size).to.equal(3);
+    await fs.flushAll();
+  });
+});
+
+describe("fuse core: directories", () => {
+  it("lists in pages, and goes on at any entry's place", async () => {
+    const { fs, client } = make();
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o755, caller);
+    const count = 2500;
+    for (let i = 0; i < count; i++) {
+      await client.meta.create(dir.ino, name(`f${String(i).padStart(5, "0")}`), {
+        mode: S_IFREG | 0o644,
+        uid: 0,
+        gid: 0,
+      });
+    }
+    const handle = await fs.opendir(dir.ino, caller);
+    const all = await list(fs, handle);
+    expect(all.length).to.equal(count + 2);
+    expect(all.slice(0, 2).map((e) => [String(e.name), e.ino])).to.deep.equal([
+      [".", dir.ino],
+      ["..", ROOT_INO],
+    ]);
+    expect(new Set(all.map((e) => String(e.name))).size).to.equal(count + 2);
+    for (const at of [0, 1, 2, 500, 999, 1001, 1002, 1999, 2003, 2501]) {
+      const rest = await list(fs, handle, all[at]!.next, 3);
+      expect(rest.map((e) => String(e.name))).to.deep.equal(all.slice(at + 1, at + 4).map((e) => String(e.name)));
+    }
+    expect(client.calls["readDirectory"]).to.be.lessThan(20);
+    fs.releasedir(handle);
+    expect((await rejection(list(fs, handle))).code).to.equal("EBADF");
+  });
+
+  it("primes names and attributes for the stat of each entry", async () => {
+    const { fs, client } = make();
+    for (const n of ["a", "b"]) {
+      await client.meta.create(ROOT_INO, name(n), { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+    }
+    await list(fs, await fs.opendir(ROOT_INO, caller));
+    for (const n of ["a", "b"]) await fs.lookup(ROOT_INO, name(n), caller);
+    expect(client.calls["lookup"] ?? 0).to.equal(0);
+  });
+
+  it("sees new names after a rewind", async () => {
+    const { fs, client } = make();
+    const handle = await fs.opendir(ROOT_INO, caller);
+    expect((await list(fs, handle)).length).to.equal(2);
+    await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
+    expect((await list(fs, handle)).length).to.equal(3);
+  });
+
+  it("is ENOTDIR for a file", async () => {
+    const { fs } = make();
+    const { inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    expect((await rejection(fs.opendir(inode.ino, caller))).code).to.equal("ENOTDIR");
+  });
+});
+
+describe("fuse core: the rest", () => {
+  it("shows df the bytes that files can take, petabytes too", async () => {
+    const PB = 1e15;
+    const capacity = { capacity: 300 * PB, used: 90 * PB, available: 180 * PB, inodes: 5_000_000_000, replicas: 3 };
+    const { fs } = make({ capacity });
+    const s = await fs.statfs(caller);
+    expect(s.blocks * s.blockSize).to.be.closeTo(100 * PB, 1e4);
+    expect((s.blocks - s.free) * s.blockSize).to.be.closeTo(30 * PB, 1e4);
+    expect(s.available * s.blockSize).to.be.closeTo(60 * PB, 1e4);
+    expect(s.files - s.filesFree).to.equal(5_000_000_000);
+    expect(s.nameMax).to.equal(255);
+  });
+
+  it("keeps extended attributes, but no access control lists", async () => {
+    const { fs } = make();
+    const { inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    const value = Buffer.from([0, 255, 1]);
+    await fs.setxattr(inode.ino, name("user.x"), value, undefined, caller);
+    value.fill(9);
+    expect(await fs.getxattr(inode.ino, name("user.x"), caller)).to.deep.equal(Buffer.from([0, 255, 1]));
+    expect((await fs.listxattr(inode.ino, caller)).map(String)).to.deep.equal(["user.x"]);
+    expect((await rejection(fs.setxattr(inode.ino, name("user.x"), value, "create", caller))).code).to.equal("EEXIST");
+    await fs.removexattr(inode.ino, name("user.x"), caller);
+    expect((await rejection(fs.getxattr(inode.ino, name("user.x"), caller))).code).to.equal("ENODATA");
+    const acl = fs.getxattr(inode.ino, name("system.posix_acl_access"), caller);
+    expect((await rejection(acl)).code).to.equal("EOPNOTSUPP");
+  });
+});

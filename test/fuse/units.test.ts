@@ -1,0 +1,181 @@
+import { expect } from "chai";
+import fc from "fast-check";
+import type { DirectoryPage } from "../../client/contract.js";
+import { CairnError } from "../../common/errors.js";
+import { MetadataCache } from "../../fuse/cache.js";
+import { DirectoryStream } from "../../fuse/directory.js";
+import { HandleTable } from "../../fuse/handles.js";
+import { parseMounts } from "../../fuse/mountinfo.js";
+import { callerOf, encodeStat, resultOf, timeOf, wide } from "../../fuse/native/numbers.js";
+import { TimedValidity } from "../../fuse/validity.js";
+import type { Inode } from "../../proto/gen/types.js";
+import { FakeClock } from "../support/fake-clock.js";
+
+function inode(ino: number, change: Partial<Inode> = {}): Inode {
+  const time = { sec: 0, nsec: 0 };
+  return {
+    ino,
+    mode: 0o100644,
+    uid: 0,
+    gid: 0,
+    nlink: 1,
+    size: 0,
+    rdev: 0,
+    atime: time,
+    mtime: time,
+    ctime: time,
+    allocated: 0,
+    version: 1,
+    parent: 0,
+    target: Buffer.alloc(0),
+    policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },
+    ...change,
+  };
+}
+
+describe("fuse HandleTable", () => {
+  it("hands out numbers from 1, uses them again, and knows the closed ones", () => {
+    const table = new HandleTable<{ n: number }>();
+    const [a, b] = [table.add({ n: 1 }), table.add({ n: 2 })];
+    expect([a, b]).to.deep.equal([1, 2]);
+    expect(table.remove(a).n).to.equal(1);
+    expect(() => table.get(a))
+      .to.throw(CairnError)
+      .with.property("code", "EBADF");
+    expect(table.add({ n: 3 })).to.equal(a);
+    expect(table.get(b).n).to.equal(2);
+    for (const wrong of [0, -1, 99]) expect(() => table.get(wrong)).to.throw(CairnError);
+  });
+
+  it("is bounded", () => {
+    const table = new HandleTable<object>(2);
+    table.add({});
+    const second = table.add({});
+    expect(() => table.add({}))
+      .to.throw(CairnError)
+      .with.property("code", "ENFILE");
+    table.remove(second);
+    table.add({});
+  });
+});
+
+describe("fuse MetadataCache", () => {
+  it("believes an answer for as long as it is valid", () => {
+    const clock = new FakeClock();
+    const cache = new MetadataCache(new TimedValidity(clock, 1000));
+    cache.putInode(inode(5), cache.question());
+    cache.putDentry(1, Buffer.from("a"), 5, cache.question());
+    clock.jump(999);
+    expect(cache.inode(5)?.ino).to.equal(5);
+    expect(cache.dentry(1, Buffer.from("a"))).to.equal(5);
+    clock.jump(1);
+    expect(cache.inode(5)).to.equal(undefined);
+    expect(cache.ownership(5)).to.equal(undefined);
+    expect(cache.dentry(1, Buffer.from("a"))).to.equal(undefined);
+    expect(cache.last(5)?.ino).to.equal(5);
+  });
+
+  it("passes over answers older than what is known, and keeps the owner when size and times are unknown", () => {
+    const cache = new MetadataCache(new TimedValidity(new FakeClock(), 1000));
+    cache.putInode(inode(5, { version: 9, size: 9 }), cache.question());
+    cache.putInode(inode(5, { version: 8, size: 8 }), cache.question());
+    expect(cache.inode(5)?.size).to.equal(9);
+    cache.changed(5, 77);
+    expect(cache.inode(5)).to.equal(undefined);
+    expect(cache.ownership(5)?.mode).to.equal(0o100644);
+    expect(cache.last(5)?.size).to.equal(77);
+  });
+
+  it("is bounded", () => {
+    const cache = new MetadataCache(new TimedValidity(new FakeClock(), 1000));
+    for (let ino = 1; ino <= 40_000; ino++) {
+      cache.putInode(inode(ino), cache.question());
+      cache.putDentry(1, Buffer.from(String(ino)), ino, cache.question());
+    }
+    expect(cache.inode(1)).to.equal(undefined);
+    expect(cache.inode(40_000)?.ino).to.equal(40_000);
+    expect(cache.dentry(1, Buffer.from("1"))).to.equal(undefined);
+    expect(cache.dentry(1, Buffer.from("40000"))).to.equal(40_000);
+  });
+});
+
+describe("fuse DirectoryStream", () => {
+  /** A directory of `count` entries in pages of at most `limit`, some of them shorter. */
+  function stream(count: number, limit: number) {
+    const names = Array.from({ length: count }, (_, i) => Buffer.from(String(i).padStart(7, "0")));
+    let fetches = 0;
+    const fetch = async (after: Uint8Array): Promise<DirectoryPage> => {
+      fetches++;
+      const from = after.length === 0 ? 0 : Number(Buffer.from(after).toString()) + 1;
+      const size = 1 + ((from * 7) % limit);
+      const entries = names.slice(from, from + size).map((name, i) => ({ name, inode: inode(from + i + 1) }));
+      return { entries, more: from + size < count };
+    };
+    return { stream: new DirectoryStream(fetch), fetches: () => fetches };
+  }
+
+  it("gives the entry at every position, in whatever order it is asked", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 60 }),
+        fc.integer({ min: 1, max: 9 }),
+        fc.array(fc.nat(70), { maxLength: 30 }),
+        async (count, limit, positions) => {
+          const { stream: s } = stream(count, limit);
+          for (const at of positions) {
+            const entries = await s.from(at);
+            expect(entries[0]?.inode.ino).to.equal(at < count ? at + 1 : undefined);
+          }
+        },
+      ),
+    );
+  });
+
+  it("fetches every page once when it is read from front to back, stepping back a little", async () => {
+    const { stream: s, fetches } = stream(300_000, 20);
+    let pages = 0;
+    for (let at = 0; ; pages++) {
+      const entries = await s.from(at);
+      if (entries.length === 0) break;
+      if (at > 0) expect((await s.from(at - 1))[0]?.inode.ino).to.equal(at);
+      at += entries.length;
+    }
+    expect(fetches()).to.equal(pages);
+    expect((await s.from(123_456))[0]?.inode.ino).to.equal(123_457);
+  });
+});
+
+describe("fuse mountinfo", () => {
+  it("reads mount points with spaces, optional fields and the type", () => {
+    const text = [
+      "36 35 98:0 /mnt1 /mnt/a\\040b rw,noatime master:1 - ext3 /dev/root rw,errors=continue",
+      "37 35 0:45 / /data rw,relatime shared:2 master:3 - fuse.cairn host:9870 rw",
+      "",
+    ].join("\n");
+    expect(parseMounts(text)).to.deep.equal([
+      { device: "98:0", mountpoint: "/mnt/a b", type: "ext3", source: "/dev/root" },
+      { device: "0:45", mountpoint: "/data", type: "fuse.cairn", source: "host:9870" },
+    ]);
+  });
+});
+
+describe("fuse-native numbers", () => {
+  it("carries 64-bit numbers and times before 1970", () => {
+    const big = 2 ** 44 + 12345;
+    const stat = encodeStat(inode(big, { size: big, allocated: big, mtime: { sec: -3, nsec: 999_999_999 } }));
+    expect([stat[3], stat[5], stat[8]]).to.deep.equal([big, big, Math.ceil(big / 512)]);
+    expect([stat[11], stat[12]]).to.deep.equal([-3, 999_999_999]);
+    expect(wide(5, 7)).to.equal(7 * 2 ** 32 + 5);
+  });
+
+  it("reads the times of utimensat, the caller, and errnos", () => {
+    expect(timeOf(0, 0x3fffffff)).to.equal("now");
+    expect(timeOf(0, 0x3ffffffe)).to.equal(undefined);
+    expect(timeOf(-1, 5)).to.deep.equal({ sec: -1, nsec: 5 });
+    const request = Buffer.from(new Uint32Array([1000, 4_000_000_000, 77]).buffer);
+    expect(callerOf(request)).to.deep.equal({ uid: 1000, gid: 4_000_000_000, pid: 77 });
+    expect(resultOf(new CairnError("ENOTEMPTY", "x"))).to.equal(-39);
+    expect(resultOf(new CairnError("ESTALE", "x"))).to.equal(-116);
+    expect(resultOf(new Error("x"))).to.equal(-5);
+  });
+});
