@@ -12,7 +12,10 @@ export async function runNamenode(settings: NamenodeSettings): Promise<void> {
   process.on("uncaughtException", (err) => die(log, err));
   const stop = signalled(["SIGTERM", "SIGINT"]);
   const namenode = new Namenode({ settings, log });
-  await namenode.start();
+  await namenode.start().catch((err: unknown) => {
+    if (err instanceof InvariantError) die(log, err);
+    throw err;
+  });
   const signal = await stop;
   log.info({ signal }, "shutting down");
   await namenode.close();

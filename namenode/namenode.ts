@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { type Clock, RealClock } from "../common/clock.js";
+import { InvariantError } from "../common/errors.js";
 import { ROOT_INO } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import { readSecret } from "../common/secret.js";
@@ -59,7 +60,8 @@ export class Namenode {
     try {
       await this.#start();
     } catch (err) {
-      await this.close();
+      // After a broken invariant nothing more may reach the disk.
+      if (!(err instanceof InvariantError)) await this.close();
       throw err;
     }
   }

@@ -47,6 +47,7 @@ export class Sessions {
   /** Pending block → its session. */
   readonly #holders = new Map<number, Session>();
   #sweeper: Timer | undefined;
+  #lastSweep = 0;
 
   constructor({ editor, clock, log, leaseMs }: SessionsOptions) {
     this.#editor = editor;
@@ -69,7 +70,9 @@ export class Sessions {
       this.#add(id, "a session of before the restart");
       from = id + 1;
     }
-    this.#sweeper = this.#clock.every(this.#leaseMs / SWEEPS_PER_LEASE, () => this.#sweep());
+    const interval = this.#leaseMs / SWEEPS_PER_LEASE;
+    this.#lastSweep = this.#clock.monotonic();
+    this.#sweeper = this.#clock.every(interval, () => this.#sweep(interval));
   }
 
   close(): void {
@@ -179,9 +182,13 @@ export class Sessions {
     session.pending.clear();
   }
 
-  #sweep(): void {
+  #sweep(interval: number): void {
     const now = this.#clock.monotonic();
+    const late = now - this.#lastSweep - interval;
+    this.#lastSweep = now;
     for (const session of this.#sessions.values()) {
+      // While this process stood still it heard nobody: that time does not count against the clients.
+      if (late > interval) session.expires += late;
       if (session.expires > now) continue;
       this.#log.info({ session: session.id, client: session.name }, "a session's lease has run out");
       try {

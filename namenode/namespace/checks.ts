@@ -47,7 +47,9 @@ export function checkName(name: Uint8Array): void {
   if (name.length > MAX_NAME) {
     throw new CairnError("ENAMETOOLONG", `a name of ${name.length} bytes; at most ${MAX_NAME} are allowed`);
   }
-  valid(name.length > 0 && !name.includes(0) && !name.includes(0x2f), `not a name: ${quote(name)}`);
+  if (name.length === 0 || name.includes(0) || name.includes(0x2f)) {
+    throw new CairnError("EINVAL", `not a name: ${quote(name)}`);
+  }
 }
 
 /** The name of an extended attribute: ERANGE when it is too long or none, as Linux says. */

@@ -93,12 +93,12 @@ export const xattrsOf = (ino: number): RangeOptions => prefix(`X${u64(ino)}`);
 /** The attribute's name in an extended attribute's key. */
 export const nameOfXattr = (key: Key): Buffer => Buffer.from(key.slice(9), "latin1");
 
-/** (session, sequence of the call) → CallRecord */
+/** (session, sequence of the call) → CallRecord; (session, 0) → PrunedRecord */
 export const callKey = (session: number, sequence: number): Key => `C${u64(session)}${u64(sequence)}`;
-/** The records of a session's calls below a sequence. */
-export const callsBelow = (session: number, sequence: number): RangeOptions => ({
-  gte: `C${u64(session)}`,
-  lt: callKey(session, sequence),
+/** The records of a session's calls with from <= sequence < to. */
+export const callsWithin = (session: number, from: number, to: number): RangeOptions => ({
+  gte: callKey(session, from),
+  lt: callKey(session, to),
 });
 /** The records of all calls of a session. */
 export const callsOf = (session: number): RangeOptions => prefix(`C${u64(session)}`);
@@ -106,6 +106,8 @@ export const callsOf = (session: number): RangeOptions => prefix(`C${u64(session
 export const callsFrom = (session: number): RangeOptions => ({ gte: `C${u64(session)}`, lt: "D" });
 /** The session in a call record's key. */
 export const sessionOfCall = (key: Key): number => readU64(key, 1);
+/** The call's sequence in a call record's key. */
+export const sequenceOfCall = (key: Key): number => readU64(key, 9);
 
 /** The reclaim list: (index of the edit that took the last name, ino) → nothing. Oldest first. */
 export const reclaimKey = (index: number, ino: number): Key => `R${u64(index)}${u64(ino)}`;

@@ -1,4 +1,4 @@
-import type { ClusterRecord } from "../../proto/gen/types.js";
+import { CairnError } from "../../common/errors.js";
 import type { Editor } from "../contract.js";
 import { readCluster } from "./records.js";
 
@@ -25,20 +25,12 @@ export class Reservation {
 
   /** Of block ids. What was reserved before a restart and not given out is lost: there are plenty. */
   static blockIds(editor: Editor): Reservation {
-    return Reservation.#of(editor, "nextBlock", (next) => ({ reserveBlockIds: { next } }));
+    return new Reservation(editor, readCluster(editor.kv).nextBlock, (next) => ({ reserveBlockIds: { next } }));
   }
 
   /** Of generation stamps of rebuilt pipelines. */
   static generations(editor: Editor): Reservation {
-    return Reservation.#of(editor, "nextGeneration", (next) => ({ reserveGenerations: { next } }));
-  }
-
-  static #of(
-    editor: Editor,
-    counter: "nextBlock" | ("nextGeneration" & keyof ClusterRecord),
-    edit: (next: number) => Parameters<Editor["apply"]>[0],
-  ): Reservation {
-    return new Reservation(editor, readCluster(editor.kv)[counter], edit);
+    return new Reservation(editor, readCluster(editor.kv).nextGeneration, (next) => ({ reserveGenerations: { next } }));
   }
 
   /** Takes `count` consecutive numbers, at most STEP. @returns the first */
@@ -46,8 +38,12 @@ export class Reservation {
     while (this.#end - this.#next < count) await this.#refill();
     const first = this.#next;
     this.#next += count;
-    // Ahead of need, so that hardly anybody waits. Should it fail, the one who needs it tries again and is told.
-    if (this.#end - this.#next < STEP / 2) this.#refill().catch(() => undefined);
+    // Ahead of need, so that hardly anybody waits. Should the disk refuse, whoever needs it tries again, and is told.
+    if (this.#end - this.#next < STEP / 2) {
+      this.#refill().catch((err: unknown) => {
+        if (!(err instanceof CairnError)) throw err;
+      });
+    }
     return first;
   }
 

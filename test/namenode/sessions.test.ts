@@ -49,6 +49,14 @@ describe("a session", () => {
     expect(world.sessions.size).to.equal(1);
   });
 
+  it("does not end because the namenode itself stood still", async () => {
+    world.clock.jump(10 * LEASE_MS);
+    world.clock.advance(LEASE_MS / 2);
+    expect(world.sessions.size).to.equal(1);
+    world.clock.advance(LEASE_MS);
+    expect(world.sessions.size).to.equal(0);
+  });
+
   it("ends at once when it is closed", async () => {
     const block = await world.allocate();
     await world.mkfile(ROOT_INO, "f");

@@ -1,5 +1,5 @@
-import { type CallId, CallRecord } from "../../../proto/gen/types.js";
-import { callKey, callsBelow, callsOf } from "../keys.js";
+import { type CallId, CallRecord, PrunedRecord } from "../../../proto/gen/types.js";
+import { callKey, callsOf, callsWithin, sequenceOfCall } from "../keys.js";
 import type { Change } from "./change.js";
 
 /** Every how many calls of a session the records it needs no more are looked for: a range scan is dearer than a record. */
@@ -12,12 +12,25 @@ export function recordCall(change: Change, call: CallId): void {
   const { inode, replaced } = change.effects;
   const record = CallRecord.encode({ ino: inode?.ino, index: change.index, replaced: replaced?.ino }).finish();
   change.kv.put(callKey(call.session, call.sequence), record);
-  if (call.sequence % PRUNE_EVERY !== 0) return;
+  if (call.sequence % PRUNE_EVERY === 0) prune(change, call);
+}
+
+/** Starts where the last pruning ended: a scan over what was deleted since the last flush is slow. */
+function prune({ kv }: Change, { session, doneBelow }: CallId): void {
+  const prunedKey = callKey(session, 0);
+  const pruned = kv.get(prunedKey);
+  const from = pruned === undefined ? 1 : PrunedRecord.decode(pruned).below;
+  if (doneBelow <= from) return;
   let left = PRUNE_AT_MOST;
-  for (const [key] of change.kv.range(callsBelow(call.session, Math.min(call.doneBelow, call.sequence)))) {
-    if (left-- === 0) return;
-    change.kv.delete(key);
+  let below = doneBelow;
+  for (const [key] of kv.range(callsWithin(session, from, doneBelow))) {
+    if (left-- === 0) {
+      below = sequenceOfCall(key);
+      break;
+    }
+    kv.delete(key);
   }
+  kv.put(prunedKey, PrunedRecord.encode({ below }).finish());
 }
 
 /** Removes all records of a session's calls. */

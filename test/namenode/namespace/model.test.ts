@@ -212,7 +212,7 @@ describe("names and content against a model", () => {
         const replayed = await World.open({ journal: world.journal });
         expect(dump(replayed.kv)).to.deep.equal(dump(world.kv));
       }),
-      { numRuns: 200 },
+      { numRuns: 120 },
     );
   });
 
@@ -235,7 +235,7 @@ describe("names and content against a model", () => {
         expect(left).to.deep.equal(["A", "I"]);
         expect(readCluster(world.kv)).to.include({ files: 0, directories: 1, blocks: 0 });
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     );
   });
 });
