@@ -72,16 +72,20 @@ export function connect(host: string, port: number, options: ConnectOptions): Pr
 export class LinkPool {
   readonly #options: ConnectOptions;
   readonly #links = new Map<string, Promise<Link>>();
+  #closed = false;
 
   constructor(options: ConnectOptions) {
     this.#options = options;
   }
 
-  /** The open link to an address, or a new one. Rejects as connect() does. */
+  /** The open link to an address, or a new one. Rejects as connect() does; ENOTCONN when the pool is closed. */
   async get(host: string, port: number): Promise<Link> {
+    if (this.#closed) throw new CairnError("ENOTCONN", `no link to ${host}:${port}: closed here`);
     const key = `${host} ${port}`;
     const known = this.#links.get(key);
     if (known !== undefined) {
+      this.#links.delete(key);
+      this.#links.set(key, known); // the last used comes last
       const link = await known;
       if (link.isOpen) return link;
       if (this.#links.get(key) !== known) return this.get(host, port);
@@ -99,8 +103,9 @@ export class LinkPool {
     }
   }
 
-  /** Closes every link. */
+  /** Closes every link, for good. */
   async close(): Promise<void> {
+    this.#closed = true;
     const all = [...this.#links.values()];
     this.#links.clear();
     for (const opening of all) await opening.then((link) => link.close()).catch(() => undefined);
@@ -140,6 +145,8 @@ export class PersistentLink implements Caller {
   #waiters: { resolve: (link: Link) => void; reject: (err: Error) => void }[] = [];
   #closed: Error | undefined;
   #lastError: Error | undefined;
+  /** Ends the pause between two attempts. */
+  #wake: (() => void) | undefined;
 
   constructor(options: PersistentLinkOptions) {
     this.#options = options;
@@ -206,6 +213,7 @@ export class PersistentLink implements Caller {
 
   #end(reason: Error): void {
     this.#closed ??= reason;
+    this.#wake?.();
     for (const w of this.#waiters.splice(0)) w.reject(this.#closed);
   }
 
@@ -236,8 +244,17 @@ export class PersistentLink implements Caller {
       }
       if (this.#closed !== undefined) return;
       onDisconnect?.(this.#lastError);
-      await new Promise<void>((resolve) => this.#clock.after(pause * (0.5 + Math.random() / 2), resolve));
+      await this.#pause(pause * (0.5 + Math.random() / 2));
       pause = Math.min(pause * 2, BACKOFF_MAX_MS);
     }
+  }
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(ms, resolve);
+      this.#wake = () => {
+        timer.clear();
+        resolve();
+      };
+    });
   }
 }

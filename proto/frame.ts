@@ -1,3 +1,4 @@
+import { CairnError } from "../common/errors.js";
 import { MAX_MESSAGE } from "../common/limits.js";
 import { Envelope, type EnvelopeInit } from "./gen/types.js";
 
@@ -17,14 +18,14 @@ export interface Frame {
   readonly raw: Buffer;
 }
 
-/** The bytes of one WebSocket message. Throws RangeError when it would be longer than MAX_MESSAGE. */
+/** The bytes of one WebSocket message. EMSGSIZE when it would be longer than MAX_MESSAGE. */
 export function encodeFrame(envelope: EnvelopeInit, body?: Uint8Array): Buffer {
   const writer = Envelope.encode(envelope);
   const length = writer.len;
   const whole = length > MAX_ENVELOPE;
-  if (whole && body !== undefined && body.length > 0) throw new RangeError("a message this long cannot have a body");
+  if (whole && body !== undefined && body.length > 0) throw tooLong(length, "it has a body too");
   const total = PREFIX + length + (body?.length ?? 0);
-  if (total > MAX_MESSAGE) throw new RangeError(`message of ${total} bytes is over the limit of ${MAX_MESSAGE}`);
+  if (total > MAX_MESSAGE) throw tooLong(total, `the limit is ${MAX_MESSAGE}`);
   const encoded = writer.finish();
   const frame = Buffer.allocUnsafe(total);
   frame.writeUInt16LE(whole ? WHOLE : length, 0);
@@ -35,17 +36,22 @@ export function encodeFrame(envelope: EnvelopeInit, body?: Uint8Array): Buffer {
 
 /**
  * Builds a message around a body that lies in `buffer` at [from, to) already, so that no body byte is copied: the head is
- * written directly before it. Returns the message, a part of `buffer`. Throws RangeError when there is no room.
+ * written directly before it. Returns the message, a part of `buffer`. EMSGSIZE when it is too long; RangeError when there is
+ * no room for the head.
  */
 export function encodeFrameAround(envelope: EnvelopeInit, buffer: Buffer, from: number, to: number): Buffer {
   const encoded = Envelope.encode(envelope).finish();
   const start = from - PREFIX - encoded.length;
-  if (encoded.length > MAX_ENVELOPE) throw new RangeError("envelope too long for a message with a body");
+  if (encoded.length > MAX_ENVELOPE) throw tooLong(encoded.length, "it has a body too");
   if (start < 0) throw new RangeError(`no room for an envelope of ${encoded.length} bytes before offset ${from}`);
-  if (to - start > MAX_MESSAGE) throw new RangeError(`message of ${to - start} bytes is over ${MAX_MESSAGE}`);
+  if (to - start > MAX_MESSAGE) throw tooLong(to - start, `the limit is ${MAX_MESSAGE}`);
   buffer.writeUInt16LE(encoded.length, start);
   buffer.set(encoded, start + PREFIX);
   return buffer.subarray(start, to);
+}
+
+function tooLong(bytes: number, why: string): CairnError {
+  return new CairnError("EMSGSIZE", `a message of ${bytes} bytes is too long: ${why}`);
 }
 
 /** Takes a WebSocket message apart. Throws an Error that says what is wrong with it. */

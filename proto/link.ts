@@ -16,8 +16,12 @@ import type { AnyMethod, ReplyOf, RequestOf } from "./method.js";
 
 const { CALL, REPLY, ERROR, PUSH, CANCEL } = EnvelopeKind;
 const EMPTY = Buffer.alloc(0);
-/** How often the deadlines of calls in flight are looked at, ms. */
+/** How often the deadlines of calls are looked at, ms. */
 const DEADLINE_TICK_MS = 100;
+/** Calls that may wait until fewer than MAX_CALLS_IN_FLIGHT are under way; more are refused. */
+const MAX_CALLS_WAITING = 64 * 1024;
+/** Longest reason in a WebSocket's close message, bytes (RFC 6455 allows 123). */
+const MAX_REASON = 120;
 
 /** Options of one call. */
 export interface CallOptions {
@@ -55,6 +59,13 @@ interface Pending {
   readonly release: () => void;
 }
 
+interface WaitingCall {
+  readonly method: AnyMethod;
+  readonly expires: number;
+  readonly go: () => void;
+  readonly fail: (err: Error) => void;
+}
+
 export interface LinkOptions {
   /** Who is at the other end, for messages. */
   peer: string;
@@ -80,7 +91,7 @@ export class Link implements Caller {
   readonly #clock: Clock;
   readonly #timers: Timer[] = [];
   readonly #pending = new Map<number, Pending>();
-  readonly #waitingToCall: { go: () => void; fail: (err: Error) => void }[] = [];
+  #waitingToCall: WaitingCall[] = [];
   readonly #handling = new Map<number, AbortController | null>();
   readonly #drainWaiters: (() => void)[] = [];
   #resolveClosed!: (reason: CairnError) => void;
@@ -137,7 +148,7 @@ export class Link implements Caller {
   ): Promise<Reply<ReplyOf<M>>> {
     const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
     const expires = this.#clock.monotonic() + deadlineMs;
-    if (this.#pending.size >= MAX_CALLS_IN_FLIGHT) await this.#callSlot();
+    while (this.#pending.size >= MAX_CALLS_IN_FLIGHT && this.isOpen) await this.#callSlot(method, expires);
     if (this.bufferedBytes > LINK_HIGH_WATER) await this.drained();
     if (this.#closeReason !== undefined) throw this.#lost(method.name);
     if (options.signal?.aborted) throw new CairnError("ECANCELED", `${method.name} to ${this.peer}: given up`);
@@ -188,7 +199,7 @@ export class Link implements Caller {
   /** Says good-bye and closes. Calls in flight fail with ENOTCONN. */
   close(reason = "closed here"): void {
     if (this.#closeReason !== undefined) return;
-    this.#ws.close(1000, reason.slice(0, 100));
+    this.#ws.close(1000, closeReason(reason));
     this.#onClose(new CairnError("ENOTCONN", `link to ${this.peer}: ${reason}`));
   }
 
@@ -224,10 +235,19 @@ export class Link implements Caller {
       this.#settle(id)?.reject(new CairnError("ETIMEDOUT", `${call.method.name} to ${this.peer}: no reply in time`));
       this.sendFrame(encodeFrame({ kind: CANCEL, id }));
     }
+    const late = this.#waitingToCall.filter(({ expires }) => expires <= now);
+    if (late.length === 0) return;
+    this.#waitingToCall = this.#waitingToCall.filter(({ expires }) => expires > now);
+    for (const { method, fail } of late) {
+      fail(new CairnError("ETIMEDOUT", `${method.name} to ${this.peer}: too many calls are under way`));
+    }
   }
 
-  #callSlot(): Promise<void> {
-    return new Promise((go, fail) => this.#waitingToCall.push({ go, fail }));
+  #callSlot(method: AnyMethod, expires: number): Promise<void> {
+    if (this.#waitingToCall.length >= MAX_CALLS_WAITING) {
+      throw new CairnError("EAGAIN", `${method.name} to ${this.peer}: too many calls are waiting`);
+    }
+    return new Promise((go, fail) => this.#waitingToCall.push({ method, expires, go, fail }));
   }
 
   /** Takes a call out of those in flight. */
@@ -275,14 +295,14 @@ export class Link implements Caller {
         case PUSH:
           return this.#onPush(frame);
         case CANCEL:
-          return this.#handling.get(frame.envelope.id)?.abort();
+          return this.#onCancel(frame.envelope.id);
         default:
           throw new Error(`unknown kind of message ${frame.envelope.kind}`);
       }
     } catch (err) {
       if (err instanceof InvariantError) throw err;
       this.#log.warn({ peer: this.peer, err: messageOf(err) }, "closing a link that sent something unacceptable");
-      this.#ws.close(1008, messageOf(err).slice(0, 100));
+      this.#ws.close(1008, closeReason(messageOf(err)));
       this.#onClose(new CairnError("EPROTO", `link to ${this.peer} closed: bad message`, err));
     }
   }
@@ -290,7 +310,7 @@ export class Link implements Caller {
   #onCall({ envelope, body, raw }: Frame): void {
     const { id } = envelope;
     const entry = this.#dispatcher.calls.get(envelope.method);
-    if (entry === undefined) return this.#fail(id, new CairnError("ENOSYS", `unknown method ${envelope.method}`));
+    if (entry === undefined) return this.#sendError(id, new CairnError("ENOSYS", `unknown method ${envelope.method}`));
     const request = entry.method.request.decode(envelope.message);
     if (this.#handling.has(id)) throw new Error(`call id ${id} is in use`);
     this.#handling.set(id, null);
@@ -298,12 +318,7 @@ export class Link implements Caller {
       this.#paused = true;
       this.#ws.pause();
     }
-    const context = new Context(this, envelope.deadlineMs, body, raw, () => {
-      const controller = new AbortController();
-      if (this.#handling.has(id)) this.#handling.set(id, controller);
-      else controller.abort();
-      return controller.signal;
-    });
+    const context = new Context(this, envelope.deadlineMs, body, raw, () => this.#signalOf(id));
     try {
       const answer = entry.handler(request, context);
       if (answer instanceof Promise) {
@@ -315,6 +330,22 @@ export class Link implements Caller {
     } catch (err) {
       this.#fail(id, err);
     }
+  }
+
+  /** The signal of a call being handled: aborted already when nobody waits for it any more. */
+  #signalOf(id: number): AbortSignal {
+    const known = this.#handling.get(id);
+    if (known === undefined) return AbortSignal.abort();
+    if (known !== null) return known.signal;
+    const controller = new AbortController();
+    this.#handling.set(id, controller);
+    return controller.signal;
+  }
+
+  #onCancel(id: number): void {
+    if (!this.#handling.has(id)) return; // answered meanwhile
+    this.#signalOf(id);
+    this.#handling.get(id)?.abort();
   }
 
   #answer(id: number, method: AnyMethod, answer: unknown): void {
@@ -378,6 +409,11 @@ export class Link implements Caller {
     const message = entry.method.request.decode(envelope.message);
     entry.handler(message, new Context(this, 0, body, raw, () => AbortSignal.abort()));
   }
+}
+
+/** A reason as a WebSocket's close message can carry it: short, and nothing but ASCII. */
+function closeReason(text: string): string {
+  return text.slice(0, MAX_REASON).replace(/[^\x20-\x7e]/g, "?");
 }
 
 const SEND_OPTIONS = { binary: true, compress: false, fin: true };

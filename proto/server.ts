@@ -122,11 +122,12 @@ async function closeServer(
 ): Promise<void> {
   const closed = new Promise<void>((resolve) => http.close(() => resolve()));
   wss.close();
-  for (const link of links) link.close(reason);
+  const open = [...links]; // a link leaves the set as soon as it is closing
+  for (const link of open) link.close(reason);
   http.closeIdleConnections();
   // A peer that does not answer the close handshake is dropped.
   const timer = clock.after(CONNECT_TIMEOUT_MS / 10, () => {
-    for (const link of links) link.terminate(reason);
+    for (const link of open) link.terminate(reason);
     http.closeAllConnections();
   });
   await closed;
