@@ -3,9 +3,13 @@ import type { CairnClient } from "../client/contract.js";
 import { RealClock } from "../common/clock.js";
 import { InvariantError } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
+import { within } from "./deadline.js";
 import { mount } from "./mount.js";
 import type { MountSettings } from "./settings.js";
 import { unmountCommands } from "./umount.js";
+
+/** How long the client may take to close once everything is committed, or could not be, ms. */
+const CLOSE_MS = 5000;
 
 /** What of the settings a mount needs that already has its client. */
 export type ServeSettings = Pick<
@@ -19,11 +23,12 @@ export type ServeSettings = Pick<
  * understanding ends the process with status 1 and leaves no mount behind.
  */
 export async function serve(client: CairnClient, settings: ServeSettings, source: string, log: Logger): Promise<void> {
+  const clock = new RealClock();
   const stop = signalled(["SIGTERM", "SIGINT"]);
   const { mountpoint, allowOther = process.getuid?.() === 0, nonempty, cacheMs, readAhead } = settings;
   const options = { source, allowOther, nonempty, cacheMs, readAhead };
   try {
-    const mounted = await mount({ client, mountpoint, options, clock: new RealClock(), log });
+    const mounted = await mount({ client, mountpoint, options, clock, log });
     process.on("uncaughtException", (err) => die(mounted.mountpoint, log, err));
     log.info({ mountpoint: mounted.mountpoint }, "mounted");
     const signal = await Promise.race([stop, mounted.ended]);
@@ -31,7 +36,8 @@ export async function serve(client: CairnClient, settings: ServeSettings, source
     const how = await mounted.unmount(settings.unmountTimeoutMs);
     if (how === "lazy") log.warn({ mountpoint: mounted.mountpoint }, "unmounted while programs still used it");
   } finally {
-    await client.close();
+    if ((await within(clock, CLOSE_MS, client.close(), "late")) === "late")
+      log.error("the cluster did not say goodbye");
   }
   log.info("stopped");
 }

@@ -1,9 +1,9 @@
 import { constants } from "node:fs";
 import type { CairnClient } from "../client/contract.js";
-import { CairnError, messageOf } from "../common/errors.js";
+import { CairnError, InvariantError, messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
-import type { MetadataCache } from "./cache.js";
+import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
 import { OpenFile } from "./open-files.js";
 import type { Opened } from "./types.js";
@@ -98,6 +98,7 @@ export class FileHandles {
     try {
       await this.#settling(file, () => file.content.close());
     } catch (err) {
+      if (err instanceof InvariantError) throw err;
       // flush has told the program all that went wrong until close(2); what comes after has no one to be told.
       this.#log.error({ ino: file.content.ino }, `closing a file failed: ${messageOf(err)}`);
     }
@@ -143,9 +144,7 @@ export class FileHandles {
   /** Notices that writes were committed in the background, so that cached attributes from before are not used. */
   settle(ino: number): void {
     const file = this.#files.get(ino);
-    if (!file?.written || file.dirty) return;
-    file.written = false;
-    this.#cache.changed(ino, file.content.size);
+    if (file?.written && !file.dirty) this.#settle(file, this.#cache.question());
   }
 
   /** The attributes of an open file that has no name left; undefined when it is not open. */
@@ -157,17 +156,30 @@ export class FileHandles {
   /** Commits every open file; resolves to what went wrong. */
   async flushAll(): Promise<unknown[]> {
     const results = await Promise.allSettled([...this.#files.values()].map((f) => this.#settling(f, () => f.flush())));
-    return results.filter((r) => r.status === "rejected").map((r) => r.reason);
+    const failures = results.filter((r) => r.status === "rejected").map((r): unknown => r.reason);
+    const broken = failures.find((err) => err instanceof InvariantError);
+    if (broken) throw broken;
+    return failures;
   }
 
+  /** Commits, and sees to it that attributes from before are not used afterwards. */
   async #settling(file: OpenFile, commit: () => Promise<void>): Promise<void> {
+    const question = this.#cache.question();
     try {
       await commit();
     } finally {
-      if (file.written && !file.dirty) {
-        file.written = false;
-        this.#cache.changed(file.content.ino, file.content.size);
-      }
+      if (file.written && !file.dirty) this.#settle(file, question);
+    }
+  }
+
+  #settle(file: OpenFile, question: Question): void {
+    file.written = false;
+    const newest = file.content.attributes(file.inode);
+    if (newest.version > file.inode.version) {
+      file.inode = newest;
+      this.#cache.putInode(newest, question);
+    } else {
+      this.#cache.changed(file.content.ino, file.content.size);
     }
   }
 }

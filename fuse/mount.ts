@@ -1,6 +1,6 @@
 import type { CairnClient } from "../client/contract.js";
 import type { Clock } from "../common/clock.js";
-import { CairnError, messageOf, wrap } from "../common/errors.js";
+import { CairnError, InvariantError, messageOf, wrap } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import { FileSystem } from "./core.js";
 import { within } from "./deadline.js";
@@ -13,6 +13,8 @@ import { TimedValidity } from "./validity.js";
 
 /** How long kernel and libfuse may take to agree, ms. */
 const READY_MS = 10_000;
+/** How long what was written may take to commit when the mount ends: the cluster may be away, ms. */
+const COMMIT_MS = 20_000;
 /** How long libfuse may take to notice that its mount has gone, ms. */
 const ENDED_MS = 5000;
 
@@ -60,6 +62,8 @@ export async function mount(params: {
   try {
     native = mountNative(fs, mountpoint, options, log);
   } catch (err) {
+    // libfuse mounts first and looks at its options then.
+    if (await mountAt(mountpoint)) await unmount(mountpoint, { clock, timeoutMs: 0 });
     if (err instanceof CairnError) throw err;
     throw wrap(err, `mount on ${mountpoint} (libfuse says more on standard error)`);
   }
@@ -68,18 +72,26 @@ export async function mount(params: {
     await unmount(mountpoint, { clock, timeoutMs: 0 });
     throw new CairnError("ETIMEDOUT", `mount on ${mountpoint}: the kernel sent no request for ${READY_MS} ms`);
   }
+  const commit = async () => {
+    const late = await within(clock, COMMIT_MS, fs.flushAll(), "late");
+    if (late)
+      throw new CairnError("ETIMEDOUT", `commit what was written: the cluster did not take it in ${COMMIT_MS} ms`);
+  };
   await raiseReadAhead(mountpoint, options.readAhead, log);
   return {
     mountpoint,
     ended,
     async unmount(timeoutMs) {
       // First what can be committed now, so that a kill by an impatient init costs nothing; then what came while unmounting.
-      await fs.flushAll().catch((err: unknown) => log.error({ mountpoint }, messageOf(err)));
+      await commit().catch((err: unknown) => {
+        if (err instanceof InvariantError) throw err;
+        log.error({ mountpoint }, messageOf(err));
+      });
       let how: Unmounted = "clean";
       if (await mountAt(mountpoint))
         how = await unmount(mountpoint, { clock, ...(timeoutMs !== undefined && { timeoutMs }) });
       if (how === "clean") await within(clock, ENDED_MS, ended, undefined);
-      await fs.flushAll();
+      await commit();
       return how;
     },
   };

@@ -8,7 +8,7 @@ import { mountAt } from "../../fuse/mountinfo.js";
 import { unmount } from "../../fuse/umount.js";
 import { rejection } from "../support/rejection.js";
 import { until } from "../support/until.js";
-import { countProcesses, shell, startMount, type TestMount } from "./mounted.js";
+import { countProcesses, countThreads, shell, startMount, type TestMount } from "./mounted.js";
 
 const clock = new RealClock();
 /** Longer than a clean end of a mount takes, far shorter than the test's own limit, ms. */
@@ -122,9 +122,12 @@ describe("fuse mount: begin and end", function () {
   it("does not let a request that waits hold up others", async () => {
     const mount = await start({ hang: "getXattr" });
     await writeFile(join(mount.dir, "f"), "x");
-    const ask = `import os; os.getxattr("${mount.dir}/f", "user.x")`;
-    const waiting = Promise.allSettled(Array.from({ length: 20 }, () => shell(`exec python3 -c '${ask}'`)));
-    await until(async () => (await countProcesses(`${mount.dir}/f`)) >= 20, { what: "20 waiting programs" });
+    const ask = `
+import os, sys, threading
+for i in range(20): threading.Thread(target=lambda: os.getxattr(sys.argv[1], "user.x")).start()
+print(os.getpid())`;
+    const waiting = shell(`exec python3 -c '${ask}' '${mount.dir}/f'`).catch(() => "killed");
+    await until(async () => (await countThreads(`${mount.dir}/f`)) === 21, { what: "20 waiting threads" });
     expect(await shell(`cat '${mount.dir}/f'`)).to.equal("x");
     mount.server.kill("SIGKILL");
     await waiting;

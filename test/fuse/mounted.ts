@@ -18,6 +18,8 @@ export interface TestSettings extends Partial<ServeSettings> {
   log?: boolean;
   /** This call to the namenode is never answered. */
   hang?: string;
+  /** Files f000000, … in the root to begin with. */
+  populate?: number;
   /** An invariant breaks so long after the start, ms. */
   breakAfterMs?: number;
 }
@@ -82,9 +84,20 @@ export function shell(command: string, cwd?: string): Promise<string> {
   });
 }
 
-/** How many processes have a text in their command line. */
-export async function countProcesses(text: string): Promise<number> {
+/** The processes that have a text in their command line. */
+async function processes(text: string): Promise<string[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")));
-  return lines.filter((line) => line.includes(text)).length;
+  return pids.filter((_, i) => lines[i]!.includes(text));
+}
+
+/** How many processes have a text in their command line. */
+export async function countProcesses(text: string): Promise<number> {
+  return (await processes(text)).length;
+}
+
+/** How many threads the processes have that have a text in their command line. */
+export async function countThreads(text: string): Promise<number> {
+  const tasks = (await processes(text)).map((pid) => readdir(`/proc/${pid}/task`).catch(() => []));
+  return (await Promise.all(tasks)).flat().length;
 }

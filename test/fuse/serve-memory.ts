@@ -1,13 +1,14 @@
 // A process of its own that serves a mount of an in-memory cluster, for the tests beside it: a mount must never be touched by
 // the process that serves it. Arguments: the mountpoint, then settings as JSON.
 import { InvariantError } from "../../common/errors.js";
+import { ROOT_INO } from "../../common/limits.js";
 import { createLogger, silentLogger } from "../../common/log.js";
 import { serve } from "../../fuse/daemon.js";
 import { MemoryClient } from "../support/memory-client.js";
 import type { TestSettings } from "./mounted.js";
 
 const [, , mountpoint = "", json = "{}"] = process.argv;
-const { log, hang, breakAfterMs, ...given } = JSON.parse(json) as TestSettings;
+const { log, hang, breakAfterMs, populate = 0, ...given } = JSON.parse(json) as TestSettings;
 const settings = {
   mountpoint,
   allowOther: true,
@@ -19,6 +20,15 @@ const settings = {
 };
 const client = new MemoryClient({
   before: (call) => (call === hang ? new Promise<void>(() => {}) : undefined),
+});
+for (let i = 0; i < populate; i++) {
+  await client.meta.create(ROOT_INO, Buffer.from(`f${String(i).padStart(6, "0")}`), { mode: 0o100644, uid: 0, gid: 0 });
+}
+// Another client's doing: it appends to the file /foreign.
+process.on("SIGUSR1", async () => {
+  const content = client.open(await client.meta.resolve("/foreign"));
+  await content.write(undefined, Buffer.from("+foreign"));
+  await content.close();
 });
 if (breakAfterMs !== undefined) {
   setTimeout(() => {

@@ -132,7 +132,7 @@ describe("fuse DirectoryStream", () => {
   });
 
   it("fetches every page once when it is read from front to back, stepping back a little", async () => {
-    const { stream: s, fetches } = stream(300_000, 20);
+    const { stream: s, fetches } = stream(100_000, 20);
     let pages = 0;
     for (let at = 0; ; pages++) {
       const entries = await s.from(at);
@@ -141,7 +141,7 @@ describe("fuse DirectoryStream", () => {
       at += entries.length;
     }
     expect(fetches()).to.equal(pages);
-    expect((await s.from(123_456))[0]?.inode.ino).to.equal(123_457);
+    expect((await s.from(23_456))[0]?.inode.ino).to.equal(23_457);
   });
 });
 
