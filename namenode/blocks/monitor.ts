@@ -1,4 +1,5 @@
 import type { Clock, Timer } from "../../common/clock.js";
+import { invariant } from "../../common/errors.js";
 import { LINK_HIGH_WATER } from "../../common/limits.js";
 import { DatanodeCommands } from "../../proto/gen/services.js";
 import type { Block } from "../../proto/gen/types.js";
@@ -10,7 +11,7 @@ import type { Deletions } from "./deletions.js";
 import { chooseSurplus } from "./placement.js";
 import type { Placer } from "./placer.js";
 import type { RepairLog } from "./repair-log.js";
-import { type RepairQueue, SURPLUS } from "./repair-queue.js";
+import { MISSING, type RepairQueue, SURPLUS } from "./repair-queue.js";
 import type { ReplicaMap } from "./replica-map.js";
 import type { Transfers } from "./transfers.js";
 import type { Verifications } from "./verifications.js";
@@ -25,7 +26,7 @@ const PAGE = 256;
 
 /** What came of looking at a block. */
 type Outcome =
-  /** A transfer was started or a replica doomed. */
+  /** A transfer was started, a replica doomed, or the block moved in the queue. */
   | "acted"
   /** It could be repaired, but not now: all slots are taken. */
   | "limited"
@@ -91,10 +92,11 @@ export class Monitor {
     const { datanodes, transfers, queue, walks, deletions, log } = this.#p;
     transfers.expire();
     for (const d of datanodes.live()) deletions.flush(d);
-    // After a start, decisions wait until it is known who is there and what they have. Level 0 has nothing to copy from.
+    // After a start, decisions wait until it is known who is there and what they have.
     if (!datanodes.settled) return;
     for (let level = 1; level < SURPLUS && !transfers.full; level++) this.#lookAt(level);
-    if (this.#lookAt(SURPLUS) === PAGE) this.kick();
+    // A missing block cannot be copied, but after a restart of the namenode it may turn out not to be missing any more.
+    for (const level of [MISSING, SURPLUS]) if (this.#lookAt(level) === PAGE) this.kick();
     log.tick({
       missing: queue.missing,
       underReplicated: queue.underReplicated,
@@ -106,28 +108,30 @@ export class Monitor {
 
   /** Looks at the next page of a level. @returns for how many of its blocks something was done. */
   #lookAt(level: number): number {
+    const copies = level !== MISSING && level !== SURPLUS;
     let acted = 0;
     const page = this.#p.queue.page(level, this.#bookmarks[level]!, PAGE);
     this.#bookmarks[level] = page.length < PAGE ? -1 : page.at(-1)!;
     for (const id of page) {
-      if (level < SURPLUS && this.#p.transfers.full) {
+      if (copies && this.#p.transfers.full) {
         this.#bookmarks[level] = id - 1;
         return acted;
       }
-      const outcome = this.#mend(id);
+      const outcome = this.#mend(id, level);
       if (outcome === "acted") acted++;
-      if (level < SURPLUS) this.#inVain = outcome === "nothing" ? this.#inVain + 1 : 0;
+      if (copies) this.#inVain = outcome === "nothing" ? this.#inVain + 1 : 0;
     }
     return acted;
   }
 
-  #mend(id: number): Outcome {
+  #mend(id: number, level: number): Outcome {
     const { map, use, transfers } = this.#p;
     const found = map.refresh(id);
-    if (found?.level === undefined) return "nothing";
+    if (found?.level !== level) return "acted"; // it stands where it belongs now
+    if (level === MISSING) return "nothing";
     const { generation, length } = use.committed(id)!;
     const block = { id, generation, length };
-    if (found.level === SURPLUS) return this.#trim(block, found.assessment);
+    if (level === SURPLUS) return this.#trim(block, found.assessment);
     return transfers.has(id) ? "limited" : this.#replicate(block, found.assessment);
   }
 
@@ -161,7 +165,7 @@ export class Monitor {
   /** Nobody can take a further replica, but a corrupt one takes a place: it goes first, and is then made again there. */
   #makeRoom(block: number, corrupt: readonly number[]): Outcome {
     const victim = corrupt.find((id) => this.#p.datanodes.get(id)?.commands !== undefined);
-    return victim !== undefined && this.#doom(victim, block) ? "acted" : "nothing";
+    return victim === undefined ? "nothing" : this.#deleteCorrupt(victim, block);
   }
 
   #bestSource(block: number, sources: readonly Datanode[]): Datanode {
@@ -173,28 +177,40 @@ export class Monitor {
 
   /** Has replicas deleted that are not needed. Only replicas that their datanodes have confirmed count as kept. */
   #trim({ id }: Block, { wanted, sure, corrupt, dead }: Assessment): Outcome {
-    const { datanodes, map } = this.#p;
+    const { datanodes, map, deletions } = this.#p;
     if (sure.length < wanted) return "nothing";
     const droppable = sure.map((dn) => {
       const d = datanodes.get(dn)!;
       return { id: dn, host: d.host, rack: d.rack, fullness: d.capacity === 0 ? 1 : 1 - d.free / d.capacity };
     });
     const victims = chooseSurplus(droppable, sure.length - wanted).map((d) => d.id);
-    for (const dn of [...victims, ...corrupt]) if (!this.#doom(dn, id)) return "limited";
+    let outcome: Outcome = "nothing";
+    for (const dn of victims) {
+      const stored = map.stored(dn, id);
+      invariant(stored !== undefined, `a replica of block ${id} on datanode ${dn} is in the datanode's list`);
+      if (!deletions.add(dn, { id, ...stored })) return "limited";
+      map.remove(dn, id);
+      deletions.flush(datanodes.get(dn)!);
+      outcome = "acted";
+    }
+    for (const dn of corrupt) if (this.#deleteCorrupt(dn, id) === "acted") outcome = "acted";
     // A dead datanode that returns reports what it still has.
     for (const dn of dead) map.remove(dn, id);
-    return "acted";
+    return dead.length > 0 ? "acted" : outcome;
   }
 
-  /** Takes a replica out of the view and has it deleted. False: too many deletions wait already. */
-  #doom(datanode: number, block: number): boolean {
+  /**
+   * Has a corrupt replica deleted. It stays in the view, as corrupt, until its datanode says that it is gone: a datanode
+   * that is lost before must not return with a replica that is taken for a good one.
+   */
+  #deleteCorrupt(datanode: number, block: number): Outcome {
     const { map, deletions, datanodes } = this.#p;
     const stored = map.stored(datanode, block);
-    if (stored !== undefined && !datanodes.isDead(datanode) && !deletions.add(datanode, { id: block, ...stored }))
-      return false;
-    map.remove(datanode, block);
     const node = datanodes.get(datanode);
-    if (node !== undefined) deletions.flush(node);
-    return true;
+    if (stored === undefined || node === undefined || node.state === "dead") return "nothing";
+    if (deletions.dooms(datanode, block, stored.generation)) return "nothing";
+    if (!deletions.add(datanode, { id: block, ...stored })) return "limited";
+    deletions.flush(node);
+    return "acted";
   }
 }

@@ -4,8 +4,10 @@ import type { KeyValue } from "../store/kv.js";
 import type { Counters } from "./counters.js";
 import { blockOfQueue, queueKey } from "./keys.js";
 
-/** Levels below this one are the number of good replicas of a block that has fewer than wanted. 0: missing. */
+/** Levels below this one are the number of good replicas of a block that has fewer than wanted. */
 export const UNDER_LEVELS = MAX_REPLICAS;
+/** The level of blocks without any good replica. */
+export const MISSING = 0;
 /** The level of blocks that have enough good replicas, and others that should go. */
 export const SURPLUS = MAX_REPLICAS;
 const AFTER_EVERY_ID = Number.MAX_SAFE_INTEGER;
@@ -55,13 +57,13 @@ export class RepairQueue {
 
   /** Blocks in use without any good replica. */
   get missing(): number {
-    return this.count(0);
+    return this.count(MISSING);
   }
 
   /** Blocks with at least one good replica, but fewer than wanted. */
   get underReplicated(): number {
     let n = 0;
-    for (let level = 1; level < UNDER_LEVELS; level++) n += this.count(level);
+    for (let level = MISSING + 1; level < UNDER_LEVELS; level++) n += this.count(level);
     return n;
   }
 }
