@@ -229,6 +229,7 @@ export class TestDatanode {
   readonly rack: string;
   readonly port: number;
   readonly #cluster: TestCluster;
+  readonly #waiting: { method: string; message: unknown }[] = [];
   /** block id → replica */
   readonly replicas = new Map<number, Block>();
   readonly corrupt = new Set<number>();
@@ -239,7 +240,7 @@ export class TestDatanode {
   link: FakeLink | undefined;
   free: number;
   writers = 0;
-  /** Commands are noted but not obeyed. */
+  /** Commands are noted but not obeyed, until it wakes up. */
   lazy = false;
 
   constructor(
@@ -284,6 +285,13 @@ export class TestDatanode {
   disconnect(reason = "the process died"): void {
     this.link?.terminate(reason);
     this.link = undefined;
+    this.#waiting.length = 0;
+  }
+
+  /** Obeys, in turn, what it was commanded over this connection while it was lazy. */
+  async wake(): Promise<void> {
+    this.lazy = false;
+    for (const { method, message } of this.#waiting.splice(0)) await this.obey(method, message);
   }
 
   /** Stays connected, but says nothing any more. */
@@ -323,7 +331,10 @@ export class TestDatanode {
 
   #onCommand(method: AnyMethod, message: unknown): void {
     this.commands.push({ method: method.name, message });
-    if (this.lazy) return;
+    if (this.lazy) {
+      this.#waiting.push({ method: method.name, message });
+      return;
+    }
     void this.obey(method.name, message);
   }
 

@@ -14,7 +14,7 @@ interface Damage {
 type Step =
   | Damage
   | { do: "commit"; node: number; copies: number; wanted: number }
-  | { do: "disconnect" | "connect"; node: number }
+  | { do: "disconnect" | "connect" | "tire" | "wake" | "report"; node: number }
   | { do: "restart" }
   | { do: "wait"; ms: number };
 
@@ -32,6 +32,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constantFrom("disconnect" as const, "connect" as const), node }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({ do: fc.constantFrom("tire" as const, "wake" as const, "report" as const), node }),
+  },
   { weight: 1, arbitrary: fc.constant({ do: "restart" as const }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(100, 3_000, 40_000) }) },
 );
@@ -65,7 +69,10 @@ async function play(steps: readonly Step[]): Promise<void> {
     for (const b of blocks) b.lost ||= c.holders(b.block.id).length === 0;
     expectConsistent(c.kv);
   }
-  for (const d of nodes) if (d.link === undefined) await d.connect();
+  for (const d of nodes) {
+    if (d.link === undefined) await d.connect();
+    await d.wake();
+  }
   await c.clock.advance(3 * SETTINGS.deadAfterMs + 60_000);
   expectConsistent(c.kv);
   for (const { block, wanted: copies, lost } of blocks) {

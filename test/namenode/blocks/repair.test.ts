@@ -169,6 +169,20 @@ describe("namenode/blocks: repair", () => {
     expect(nodes.flatMap((d) => d.askedRanges)).to.deep.equal([]);
   });
 
+  it("sees after a restart that blocks which were missing are not any more", async () => {
+    const c = new TestCluster();
+    const [a, b] = await c.joinMany(2);
+    for (let id = 1; id <= 1000; id++) c.commit(id, [a!], { wanted: 1 });
+    a!.disconnect();
+    await c.clock.advance(SETTINGS.deadAfterMs + 5_000);
+    expect((await c.status()).missing).to.equal(1000);
+    c.start();
+    await a!.connect();
+    await b!.connect();
+    await c.clock.advance(3_000);
+    expect((await c.status()).missing).to.equal(0);
+  });
+
   it("keeps the last good replica whatever late reports say", async () => {
     const c = new TestCluster();
     const [a, b] = await c.joinMany(2);
@@ -185,7 +199,7 @@ describe("namenode/blocks: repair", () => {
     await c.clock.advance(5_000);
     expect(kept.commands).to.deep.equal([]);
     expect(c.blocks.replicas(block).live).to.deep.equal([kept.id]);
-    await doomed.obey(doomed.commands[0]!.method, doomed.commands[0]!.message);
+    await doomed.wake();
     await c.clock.advance(5_000);
     expect(c.holders(1)).to.deep.equal([kept.id]);
   });
@@ -217,6 +231,23 @@ describe("namenode/blocks: corrupt replicas", () => {
     expect(c.holders(1)).to.deep.equal([1, 2, 3]);
     const status = await c.status();
     expect([status.corrupt, status.underReplicated]).to.deep.equal([0, 0]);
+  });
+
+  it("remembers that a replica is corrupt when its datanode dies before it could delete it", async () => {
+    const c = new TestCluster();
+    const [a, b] = await c.joinMany(2);
+    const block = c.commit(1, [a!, b!], { wanted: 1 });
+    a!.corrupt.add(1);
+    await a!.report(block, State.CORRUPT);
+    a!.lazy = true;
+    await c.clock.advance(2_000);
+    a!.disconnect();
+    await c.clock.advance(SETTINGS.deadAfterMs + 5_000);
+    await a!.connect();
+    await a!.wake();
+    await c.clock.advance(5_000);
+    expect(c.holders(1)).to.deep.equal([b!.id]);
+    expect(a!.has(1)).to.equal(false);
   });
 
   it("neither counts nor locates a corrupt replica, and never deletes the only one", async () => {
