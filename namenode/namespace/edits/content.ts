@@ -12,7 +12,7 @@ export function commit(change: Change, edit: CommitEdit): void {
   const inode = change.inode(edit.ino);
   for (const block of edit.blocks) tally.admit(block, edit.replicas);
   for (const extent of edit.extents) {
-    inode.allocated += overlay(kv, edit.ino, tally, extent);
+    inode.allocated = overlay(kv, edit.ino, tally, extent, inode.allocated);
     invariant(extent.offset + extent.length <= edit.size, `extents of inode ${edit.ino} end within the size committed`);
   }
   inode.size = Math.max(inode.size, edit.size);

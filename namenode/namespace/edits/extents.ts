@@ -55,9 +55,15 @@ export function uncover(
 
 /**
  * Puts an extent over what a file has there, joined with the neighbours that it continues.
- * @returns by how many bytes more of the file are covered than before
+ * @param covered bytes of the file that extents cover so far; when there are none, nobody searches
+ * @returns how many bytes they cover now
  */
-export function overlay(kv: KeyValue, ino: number, tally: BlockTally, extent: Extent): number {
+export function overlay(kv: KeyValue, ino: number, tally: BlockTally, extent: Extent, covered: number): number {
+  if (covered === 0) {
+    writeExtent(kv, ino, extent);
+    tally.count(extent.block, 1, extent.length);
+    return extent.length;
+  }
   const { removed, before } = uncover(kv, ino, tally, extent.offset, endOf(extent));
   let { offset, length, blockOffset } = extent;
   let extents = 1;
@@ -78,5 +84,5 @@ export function overlay(kv: KeyValue, ino: number, tally: BlockTally, extent: Ex
   }
   tally.count(extent.block, extents, extent.length);
   kv.put(extentKey(ino, offset), ExtentRecord.encode({ length, block: extent.block, blockOffset }).finish());
-  return extent.length - removed;
+  return covered + extent.length - removed;
 }
