@@ -9,6 +9,8 @@ const MAX_DENTRIES = 32_768;
 interface CachedInode {
   inode: Inode;
   mark: number;
+  /** The size that the kernel was last told, or has made itself by writing; undefined when it was told none. */
+  told: number | undefined;
   /** False once this mount did something that changed size or times in a way it cannot tell. Owner and mode still hold. */
   complete: boolean;
 }
@@ -44,9 +46,15 @@ export class MetadataCache {
     return cached && this.#validity.holds(cached.mark) ? cached.inode : undefined;
   }
 
-  /** The last known attributes, however old. */
-  last(ino: number): Inode | undefined {
-    return this.#inodes.get(ino)?.inode;
+  /** The size that the kernel was last told, however long ago; undefined when that is not remembered. */
+  told(ino: number): number | undefined {
+    return this.#inodes.get(ino)?.told;
+  }
+
+  /** Attributes are about to be told to the kernel. */
+  tell(inode: Inode): void {
+    const cached = this.#inodes.get(inode.ino);
+    if (cached) cached.told = inode.size;
   }
 
   /** The namenode's answer. One that is older than what is known is passed over. */
@@ -56,7 +64,7 @@ export class MetadataCache {
     this.#inodes.delete(inode.ino);
     // A target shares memory with the whole message it came in.
     const kept = inode.target.length > 0 ? { ...inode, target: Buffer.from(inode.target) } : inode;
-    this.#inodes.set(inode.ino, { inode: kept, mark: question.mark, complete: true });
+    this.#inodes.set(inode.ino, { inode: kept, mark: question.mark, told: cached?.told, complete: true });
     evict(this.#inodes, MAX_INODES);
   }
 
@@ -65,7 +73,7 @@ export class MetadataCache {
     const cached = this.#inodes.get(ino);
     if (!cached) return;
     cached.complete = false;
-    if (size !== undefined) cached.inode = { ...cached.inode, size };
+    if (size !== undefined) cached.told = size;
   }
 
   forgetInode(ino: number): void {

@@ -140,7 +140,7 @@ export class FileSystem {
     const question = this.#cache.question();
     const { inode } = await this.#client.meta.create(dir, name, inherited);
     this.#entered(dir, name, inode, question);
-    return inode;
+    return this.#files.effective(inode);
   }
 
   /** In a directory with setgid, what is made gets its group, and directories the bit too. */
@@ -234,6 +234,7 @@ export class FileSystem {
     const question = this.#cache.question();
     const { inode, existed } = await this.#client.meta.create(dir, name, inherited, (flags & O_EXCL) === 0);
     this.#entered(dir, name, inode, question);
+    this.#files.effective(inode);
     return this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
   }
 
@@ -242,12 +243,10 @@ export class FileSystem {
    * @param flags of open(2): access mode, O_APPEND and O_TRUNC are heeded. EISDIR, ESTALE.
    */
   async open(ino: number, flags: number, _caller: Caller): Promise<Opened> {
-    const last = this.#cache.last(ino);
     const inode = await this.#ask(ino);
     if (isDirectory(inode)) throw new CairnError("EISDIR", `open directory ${ino} as a file`);
     if (!isRegular(inode)) throw new CairnError("ENXIO", `open special file ${ino}, which is the kernel's to open`);
-    const opened = await this.#files.open(inode, flags);
-    return { ...opened, grown: last !== undefined && last.size < inode.size };
+    return this.#files.open(inode, flags);
   }
 
   /** Reads into target; resolves to the bytes read, less than asked only at the end of the file. EBADF, EIO. */

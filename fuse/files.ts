@@ -35,6 +35,8 @@ export class FileHandles {
   /** Opens a file whose attributes have just been asked for. */
   async open(inode: Inode, flags: number): Promise<Opened> {
     this.#handles.reserve();
+    this.settle(inode.ino);
+    const grown = this.#grown(inode);
     const content = this.#client.open(inode);
     let file = this.#files.get(inode.ino);
     if (!file) {
@@ -56,7 +58,7 @@ export class FileHandles {
       await this.release(handle);
       throw err;
     }
-    return { handle, inode: file.attributes(file.inode), grown: false };
+    return { handle, inode: file.attributes(file.inode), grown };
   }
 
   /** The inode number of a handle. EBADF. */
@@ -133,12 +135,22 @@ export class FileHandles {
     if (file?.dirty) await this.#settling(file, () => file.commit());
   }
 
-  /** The namenode's attributes with what this mount has not yet committed. */
+  /** What the kernel is to be told: the namenode's attributes, with what this mount has not yet committed. */
   effective(inode: Inode): Inode {
     const file = this.#files.get(inode.ino);
-    if (!file) return inode;
-    file.inode = inode;
-    return file.attributes(inode);
+    if (file && inode.version >= file.inode.version) file.inode = inode;
+    const seen = file ? file.attributes(inode) : inode;
+    this.#cache.tell(seen);
+    return seen;
+  }
+
+  /**
+   * Whether a file that the namenode describes so is longer than the kernel knows: it was told a lesser size, and did not make it
+   * longer itself.
+   */
+  #grown(inode: Inode): boolean {
+    const known = Math.max(this.#cache.told(inode.ino) ?? inode.size, this.#files.get(inode.ino)?.content.size ?? 0);
+    return inode.size > known;
   }
 
   /** Notices that writes were committed in the background, so that cached attributes from before are not used. */
@@ -178,6 +190,7 @@ export class FileHandles {
     if (newest.version > file.inode.version) {
       file.inode = newest;
       this.#cache.putInode(newest, question);
+      this.#cache.tell(newest);
     } else {
       this.#cache.changed(file.content.ino, file.content.size);
     }

@@ -99,7 +99,13 @@ describe("fuse mount: what programs do to files", function () {
     expect((await file.read(Buffer.alloc(20), 0, 20, 0)).buffer.toString("utf8", 0, 11)).to.equal("still here!");
     expect((await file.stat()).size).to.equal(11);
     await file.close();
-    await fs.rmdir(join(dir, "gone"));
+    // The kernel tells of the last close after it has happened.
+    const removed = () =>
+      fs.rmdir(join(dir, "gone")).then(
+        () => true,
+        () => false,
+      );
+    await until(removed, { what: "the directory to be empty" });
   });
 
   it("maps files into memory", async () => {
@@ -331,7 +337,8 @@ describe("fuse mount: other clients", function () {
     expect(await fs.readFile(path, "utf8")).to.equal("mine");
     expect((await fs.stat(path)).size).to.equal(4);
     mount.server.kill("SIGUSR1");
-    const read = () => fs.readFile(path, "utf8");
-    await until(async () => (await read()) === "mine+foreign", { what: "the other client's bytes" });
+    const done = async () => (await fs.readdir(mount.dir)).includes("done");
+    await until(done, { what: "the other client" });
+    expect(await shell(`cat '${path}'`)).to.equal("mine+foreign");
   });
 });

@@ -24,11 +24,12 @@ const client = new MemoryClient({
 for (let i = 0; i < populate; i++) {
   await client.meta.create(ROOT_INO, Buffer.from(`f${String(i).padStart(6, "0")}`), { mode: 0o100644, uid: 0, gid: 0 });
 }
-// Another client's doing: it appends to the file /foreign.
+// Another client's doing: it appends to the file /foreign, and makes the file /done.
 process.on("SIGUSR1", async () => {
   const content = client.open(await client.meta.resolve("/foreign"));
   await content.write(undefined, Buffer.from("+foreign"));
   await content.close();
+  await client.meta.create(ROOT_INO, Buffer.from("done"), { mode: 0o100644, uid: 0, gid: 0 });
 });
 if (breakAfterMs !== undefined) {
   setTimeout(() => {
