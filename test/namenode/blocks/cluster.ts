@@ -294,6 +294,8 @@ export class TestDatanode {
     for (const { method, message } of this.#waiting.splice(0)) await this.obey(method, message);
   }
 
+  /** Sends no full report, though it is asked to. */
+  reticent = false;
   /** Stays connected, but says nothing any more. */
   silent = false;
 
@@ -310,7 +312,7 @@ export class TestDatanode {
       ...{ volumes, writers },
       blocks: this.replicas.size,
     });
-    if (fullReport) await this.fullReport();
+    if (fullReport && !this.reticent) await this.fullReport();
   }
 
   async fullReport(): Promise<void> {

@@ -1,7 +1,9 @@
 import { expect } from "chai";
+import { storedKey } from "../../../namenode/blocks/keys.js";
 import { DatanodeCommands } from "../../../proto/gen/services.js";
 import { ReplicaChangeState as State } from "../../../proto/gen/types.js";
 import { SETTINGS, TestCluster } from "./cluster.js";
+import { expectConsistent } from "./consistency.js";
 
 const GIB = 2 ** 30;
 
@@ -90,6 +92,58 @@ describe("namenode/blocks: repair", () => {
     expect(status.pendingDeletions).to.equal(0);
     expect(status.underReplicated).to.equal(0);
     expect((await c.events()).some((e) => /^datanode 1 .* returned, was dead$/.test(e))).to.equal(true);
+  });
+
+  it("forgets the replicas of a dead datanode when they have been made again", async () => {
+    const c = new TestCluster();
+    const nodes = await c.joinMany(4);
+    for (let id = 1; id <= 20; id++) c.commit(id, nodes.slice(0, 3));
+    nodes[0]!.disconnect();
+    await c.clock.advance(SETTINGS.deadAfterMs + 10_000);
+    const known = (datanode: number) => [...c.kv.range({ gte: storedKey(datanode, 0), lt: storedKey(datanode, 99) })];
+    expect([known(1).length, known(2).length]).to.deep.equal([0, 20]);
+    expectConsistent(c.kv);
+  });
+
+  it("relies on no replica that its datanode has not confirmed since it connected", async () => {
+    const c = new TestCluster();
+    const [a, b] = await c.joinMany(2);
+    const block = c.commit(1, [a!, b!], { wanted: 2 });
+    await c.clock.advance(2_000);
+    b!.disconnect();
+    b!.replicas.clear();
+    c.setWanted(block, 1);
+    b!.reticent = true;
+    await b!.connect();
+    await c.clock.advance(10_000);
+    expect(a!.commands).to.deep.equal([]);
+    expect(c.holders(1)).to.deep.equal([a!.id]);
+    b!.reticent = false;
+    await c.clock.advance(10_000);
+    expect(c.holders(1)).to.deep.equal([a!.id]);
+  });
+
+  it("commands a deletion again that went with a lost connection, and gives it up with a dead datanode", async () => {
+    const c = new TestCluster();
+    const [a, b] = await c.joinMany(2);
+    const blocks = [1, 2].map((id) => c.commit(id, [a!, b!], { wanted: 2 }));
+    a!.lazy = true;
+    b!.lazy = true;
+    c.free(...blocks);
+    await c.clock.advance(2_000);
+    a!.disconnect();
+    b!.disconnect();
+    await a!.connect();
+    await a!.wake();
+    await c.clock.advance(5_000);
+    expect(a!.replicas.size).to.equal(0);
+    expect((await c.status()).pendingDeletions).to.equal(2);
+    await c.clock.advance(SETTINGS.deadAfterMs);
+    expect((await c.status()).pendingDeletions).to.equal(0);
+    await b!.connect();
+    await b!.wake();
+    await c.clock.advance(SETTINGS.orphanGraceMs + 5_000);
+    expect(b!.replicas.size, "found again as orphans").to.equal(0);
   });
 
   it("drops the surplus replica on the crowded host, else on the fullest datanode", async () => {
@@ -231,6 +285,21 @@ describe("namenode/blocks: corrupt replicas", () => {
     expect(c.holders(1)).to.deep.equal([1, 2, 3]);
     const status = await c.status();
     expect([status.corrupt, status.underReplicated]).to.deep.equal([0, 0]);
+  });
+
+  it("deletes none while the good ones are away", async () => {
+    const c = new TestCluster();
+    const [a, b] = await c.joinMany(2);
+    const block = c.commit(1, [a!, b!], { wanted: 1 });
+    a!.lazy = true;
+    b!.lazy = true;
+    await b!.report(block, State.CORRUPT);
+    a!.disconnect();
+    await c.clock.advance(10_000);
+    expect(b!.commands).to.deep.equal([]);
+    await a!.connect();
+    await c.clock.advance(5_000);
+    expect(b!.commands.map((x) => x.method)).to.deep.equal([DatanodeCommands.delete.name]);
   });
 
   it("remembers that a replica is corrupt when its datanode dies before it could delete it", async () => {

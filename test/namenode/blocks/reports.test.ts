@@ -91,7 +91,7 @@ describe("namenode/blocks: reports", () => {
   it("has replicas of an older generation deleted at once", async () => {
     const c = new TestCluster();
     const nodes = await c.joinMany(3);
-    const stale = { id: 9, generation: 1, length: 500 };
+    const stale = { id: 9, generation: 1, length: 1000 };
     c.pending.add(9);
     nodes[2]!.store(stale);
     await nodes[2]!.report(stale, State.FINALIZED);
@@ -103,6 +103,7 @@ describe("namenode/blocks: reports", () => {
     await nodes[2]!.fullReport();
     await c.clock.advance(2_000);
     expect(nodes[2]!.has(9)).to.equal(false);
+    expect((await c.events()).some((e) => e.includes("corrupt"))).to.equal(false);
     expect(c.blocks.replicas(block).live).to.deep.equal([1, 2]);
   });
 
