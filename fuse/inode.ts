@@ -5,7 +5,7 @@ import type { FileSystemStatistics } from "./types.js";
 
 const { S_IFMT, S_IFREG, S_IFDIR } = constants;
 
-/** What statfs counts in, and what stat says is good to write at once is MAX_IO. */
+/** What statfs counts in, bytes. */
 const BLOCK_SIZE = 4096;
 /** Inodes that statfs says are free: the namenode has no fixed number of them. */
 const FREE_INODES = 2 ** 32;
