@@ -12,11 +12,9 @@ const SECTOR = 512;
 const UTIME_NOW = (1 << 30) - 1;
 const UTIME_OMIT = (1 << 30) - 2;
 
-const stat = new Float64Array(15);
-const statvfs = new Float64Array(7);
-
-/** The attributes as the addon takes them. Valid until the next call. */
+/** The attributes as the addon takes them. */
 export function encodeStat(inode: Inode): Float64Array {
+  const stat = new Float64Array(15);
   stat[0] = inode.mode;
   stat[1] = inode.uid;
   stat[2] = inode.gid;
@@ -35,10 +33,9 @@ export function encodeStat(inode: Inode): Float64Array {
   return stat;
 }
 
-/** The statistics as the addon takes them. Valid until the next call. */
+/** The statistics as the addon takes them. */
 export function encodeStatistics(s: FileSystemStatistics): Float64Array {
-  statvfs.set([s.blockSize, s.blocks, s.free, s.available, s.files, s.filesFree, s.nameMax]);
-  return statvfs;
+  return Float64Array.of(s.blockSize, s.blocks, s.free, s.available, s.files, s.filesFree, s.nameMax);
 }
 
 /** Who made a request. */

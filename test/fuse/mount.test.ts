@@ -269,6 +269,18 @@ describe("fuse mount: what programs do to names", function () {
     }
   });
 
+  it("answers many at once, each with its own", async () => {
+    await fs.mkdir(join(dir, "own"));
+    const names = Array.from({ length: 100 }, (_, i) => join(dir, "own", String(i)));
+    await Promise.all(names.map((path, i) => fs.writeFile(path, "x".repeat(i))));
+    for (let round = 0; round < 5; round++) {
+      const stats = await Promise.all(names.map((path) => fs.stat(path)));
+      expect(stats.map((s) => s.size)).to.deep.equal(names.map((_, i) => i));
+      expect(new Set(stats.map((s) => s.ino)).size).to.equal(names.length);
+      await Promise.all(names.map((path, i) => fs.utimes(path, i, round)));
+    }
+  });
+
   it("keeps extended attributes", async () => {
     await shell(
       `python3 -c '

@@ -167,6 +167,11 @@ describe("fuse-native numbers", () => {
     expect(wide(5, 7)).to.equal(7 * 2 ** 32 + 5);
   });
 
+  it("answers each request with numbers of its own", () => {
+    const [first, second] = [encodeStat(inode(1)), encodeStat(inode(2))];
+    expect([first[5], second[5]]).to.deep.equal([1, 2]);
+  });
+
   it("reads the times of utimensat, the caller, and errnos", () => {
     expect(timeOf(0, 0x3fffffff)).to.equal("now");
     expect(timeOf(0, 0x3ffffffe)).to.equal(undefined);
