@@ -15,7 +15,7 @@ export interface Clock {
   now(): number;
   /** Milliseconds since some start; never goes back. For timeouts, leases and liveness. */
   monotonic(): number;
-  /** The wall clock as file times have it. Strictly increasing within one process, so that two edits never tie. */
+  /** The wall clock as file times have it: it follows a clock that is set back, and otherwise never gives the same twice. */
   timestamp(): Timestamp;
   /** Calls fn once after ms milliseconds. Keeps the process alive until then: clear it when it is not needed. */
   after(ms: number, fn: () => void): Timer;
@@ -66,5 +66,5 @@ export function toMs(t: Timestamp): number {
 /** The timestamp of milliseconds since 1970. */
 export function fromMs(ms: number): Timestamp {
   const sec = Math.floor(ms / 1000);
-  return { sec, nsec: Math.round((ms - sec * 1000) * 1e6) };
+  return { sec, nsec: Math.min(999_999_999, Math.round((ms - sec * 1000) * 1e6)) };
 }

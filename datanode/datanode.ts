@@ -207,7 +207,10 @@ export class Datanode {
       log,
       describe: () => this.#describe(),
       status: () => this.#status(),
-      onRegistered: (reply) => this.#registered(reply),
+      onRegistered: async (reply) => {
+        await orders.forgetDeletions(); // before anything is reported
+        await this.#registered(reply);
+      },
       onReportWanted: () => this.#reporter?.fullReport(),
       onFatal: (reason) => this.#fail(reason),
     });

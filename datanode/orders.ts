@@ -102,6 +102,14 @@ export class Orders {
     if (this.#verifications.add({ id, generation, length })) this.#inDoubt.add(id);
   }
 
+  /**
+   * Forgets deletions ordered before the connection to the namenode was lost: a namenode that has started anew counts what
+   * is reported to it, and might trim another copy of a replica that is then deleted here. Resolves when none is under way.
+   */
+  async forgetDeletions(): Promise<void> {
+    await this.#deletions.forget();
+  }
+
   /** Drops what waits; resolves when nothing is under way. */
   async close(): Promise<void> {
     await Promise.all([this.#transfers.close(), this.#deletions.close(), this.#verifications.close()]);

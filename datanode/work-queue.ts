@@ -45,11 +45,16 @@ export class WorkQueue<T> {
     return true;
   }
 
-  /** Drops what waits; resolves when nothing is under way. */
-  async close(): Promise<void> {
-    this.#closed = true;
+  /** Drops what waits; resolves when what was under way is done. */
+  async forget(): Promise<void> {
     this.#waiting.length = 0;
     await Promise.all(this.#running);
+  }
+
+  /** As forget, for good. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.forget();
   }
 
   #fill(): void {

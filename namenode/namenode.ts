@@ -90,6 +90,7 @@ export class Namenode {
     const blocks = new Blocks({
       kv: editor.kv,
       editor,
+      room: () => editor.room(),
       use: blockUse(editor.kv, sessions),
       settings,
       clock,
