@@ -74,7 +74,7 @@ describe("bad input to a running cluster", function () {
   after(() => cluster?.destroy());
 
   it("a name of 256 bytes is ENAMETOOLONG, one of 255 is not", async () => {
-    const [fits, tooLong] = ["é".repeat(127) + "x", "é".repeat(128)];
+    const [fits, tooLong] = [`${"é".repeat(127)}x`, "é".repeat(128)];
     await sh(`echo text > ${cluster.mount}/${fits}; grep -q text ${cluster.mount}/${fits}`);
     const touch = await run("touch", [`${cluster.mount}/${tooLong}`]);
     expect(touch.code).to.equal(1);

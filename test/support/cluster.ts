@@ -203,7 +203,7 @@ export class TestCluster {
     return readFileSync(join(this.root, "log", `${name}.log`), "utf8");
   }
 
-  /** Kills and removes everything of this cluster, at once and whatever state it is in. */
+  /** Kills and removes everything of this cluster, at once and whatever state it is in. KEEP_CLUSTERS=1 keeps the files. */
   destroy(): void {
     if (!alive.delete(this)) return;
     for (const entry of readdirSync("/proc")) {
@@ -211,7 +211,8 @@ export class TestCluster {
     }
     for (const mountpoint of mountpointsBelow(this.root))
       execFileSync("umount", ["-l", "--no-canonicalize", mountpoint]);
-    rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    if (process.env["KEEP_CLUSTERS"]) process.stderr.write(`kept: ${this.root}\n`);
+    else rmSync(this.root, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
 }
 

@@ -16,15 +16,23 @@ export class Load {
   readonly #promised = new Map<string, string>();
   readonly #running: Promise<void>;
   #stop = false;
+  #failure: unknown;
+  #written = 0;
   /** The longest that one step (write a file, read one) took, ms. */
   longestMs = 0;
-  /** Files written so far. */
-  written = 0;
 
   constructor(folder: string) {
     this.#folder = folder;
     this.#running = this.#run();
-    this.#running.catch(() => undefined); // reported by stop()
+    this.#running.catch((err: unknown) => {
+      this.#failure = err;
+    });
+  }
+
+  /** Files written so far. Throws what a program would have seen, if that was an error. */
+  get written(): number {
+    if (this.#failure !== undefined) throw this.#failure;
+    return this.#written;
   }
 
   /** Ends the load; rejects with the first error a program would have seen. */
@@ -42,10 +50,10 @@ export class Load {
     await mkdir(this.#folder, { recursive: true });
     while (!this.#stop) {
       const started = performance.now();
-      await this.#write(`file-${this.written}`, randomBytes(SIZES[this.written % SIZES.length] ?? 1));
-      this.written += 1;
+      await this.#write(`file-${this.#written}`, randomBytes(SIZES[this.#written % SIZES.length] ?? 1));
+      this.#written += 1;
       const lately = [...this.#promised.keys()].slice(-REMEMBERED);
-      await this.#check(lately[this.written % lately.length] ?? "");
+      await this.#check(lately[(this.#written >> 1) % lately.length] ?? "");
       this.longestMs = Math.max(this.longestMs, performance.now() - started);
     }
   }
