@@ -151,7 +151,10 @@ export class Link implements Caller {
     while (this.#pending.size >= MAX_CALLS_IN_FLIGHT && this.isOpen) await this.#callSlot(method, expires);
     if (this.bufferedBytes > LINK_HIGH_WATER) await this.drained();
     if (this.#closeReason !== undefined) throw this.#lost(method.name);
-    if (options.signal?.aborted) throw new CairnError("ECANCELED", `${method.name} to ${this.peer}: given up`);
+    if (options.signal?.aborted) {
+      this.#waitingToCall.shift()?.go(); // the place that this call was woken for is still free
+      throw new CairnError("ECANCELED", `${method.name} to ${this.peer}: given up`);
+    }
     const id = this.#nextId;
     this.#nextId = this.#nextId === 0xffffffff ? 1 : this.#nextId + 1;
     const message = method.request.encode(request).finish();

@@ -200,6 +200,23 @@ describe("a link", () => {
     await patient;
   });
 
+  it("gives the place of a call that was given up while it waited to the next one", async () => {
+    const link = await wires.connect(server);
+    const waiting: (() => void)[] = [];
+    answer = () => new Promise((resolve) => waiting.push(() => resolve({})));
+    const calls = Array.from({ length: MAX_CALLS_IN_FLIGHT }, () => link.call(Echo.say, {}));
+    await until(() => waiting.length === MAX_CALLS_IN_FLIGHT, { what: "the calls to arrive" });
+    const given = new AbortController();
+    const abandoned = code(link.call(Echo.say, {}, { signal: given.signal }));
+    const next = link.call(Echo.say, {});
+    given.abort();
+    waiting.shift()!();
+    expect(await abandoned).to.equal("ECANCELED");
+    await until(() => waiting.length === MAX_CALLS_IN_FLIGHT, { what: "the call that waited behind it" });
+    for (const go of waiting.splice(0)) go();
+    await Promise.all([...calls, next]);
+  });
+
   it("refuses to send what is over the limit, and goes on", async () => {
     const link = await wires.connect(server);
     expect(await code(link.call(Echo.say, { name: Buffer.alloc(MAX_MESSAGE) }))).to.equal("EMSGSIZE");
