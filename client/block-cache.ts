@@ -1,4 +1,5 @@
 import { CHUNK_SIZE } from "../common/limits.js";
+import type { ReadBuffers } from "./read-buffers.js";
 
 /** Bytes [from, to) of a block, read or being read. */
 export interface Segment {
@@ -9,6 +10,10 @@ export interface Segment {
   data: Buffer | undefined;
   /** Rejects when they could not be read; the segment is out of the cache then. */
   readonly ready: Promise<Buffer>;
+  /** How many are copying from it. */
+  uses: number;
+  /** Out of the cache: its memory goes with the last use. */
+  forgotten: boolean;
 }
 
 /**
@@ -17,15 +22,20 @@ export interface Segment {
  */
 export class BlockCache {
   readonly #limit: number;
+  readonly #buffers: ReadBuffers;
   readonly #pages = new Map<number, Map<number, Segment>>();
   readonly #segments = new Set<Segment>();
   #bytes = 0;
   #loading = 0;
   #loads = 0;
 
-  /** @param limit bytes kept; what is being read at the moment may go beyond */
-  constructor(limit: number) {
+  /**
+   * @param limit bytes kept; what is being read at the moment may go beyond
+   * @param buffers where the memory of what is forgotten goes
+   */
+  constructor(limit: number, buffers: ReadBuffers) {
     this.#limit = limit;
+    this.#buffers = buffers;
   }
 
   /** Bytes kept or being read. */
@@ -60,7 +70,7 @@ export class BlockCache {
 
   /** Adds a segment that is being read; `from` is a page's start. */
   add(block: number, from: number, to: number, load: Promise<Buffer>): Segment {
-    const segment: Segment = { block, from, to, data: undefined, ready: load };
+    const segment: Segment = { block, from, to, data: undefined, ready: load, uses: 0, forgotten: false };
     let pages = this.#pages.get(block);
     if (pages === undefined) {
       pages = new Map();
@@ -85,6 +95,22 @@ export class BlockCache {
     return segment;
   }
 
+  /** Keeps a segment's memory from being used for something else until release(). */
+  hold(segment: Segment): void {
+    segment.uses++;
+  }
+
+  release(segment: Segment): void {
+    segment.uses--;
+    this.#recycle(segment);
+  }
+
+  #recycle(segment: Segment): void {
+    if (!segment.forgotten || segment.uses > 0 || segment.data === undefined) return;
+    this.#buffers.give(segment.data);
+    segment.data = undefined;
+  }
+
   #loaded({ from, to }: Segment): void {
     this.#loading -= to - from;
     this.#loads--;
@@ -105,5 +131,7 @@ export class BlockCache {
       if (pages.get(page) === segment) pages.delete(page);
     }
     if (pages.size === 0) this.#pages.delete(segment.block);
+    segment.forgotten = true;
+    this.#recycle(segment);
   }
 }

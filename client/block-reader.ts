@@ -4,6 +4,7 @@ import { Datanode, Namenode } from "../proto/gen/services.js";
 import type { Block, DatanodeAddress } from "../proto/gen/types.js";
 import type { ClientIo } from "./io.js";
 import type { LocalBlocks } from "./local-blocks.js";
+import type { ReadBuffers } from "./read-buffers.js";
 import { nameOf } from "./write-stream.js";
 
 /** How long one replica may take to answer before the next is asked, ms. */
@@ -29,25 +30,29 @@ export interface Located {
 export class BlockReader {
   readonly #io: ClientIo;
   readonly #local: LocalBlocks | undefined;
+  readonly #buffers: ReadBuffers;
 
   /** @param local undefined: no short-circuit reads */
-  constructor(io: ClientIo, local: LocalBlocks | undefined) {
+  constructor(io: ClientIo, local: LocalBlocks | undefined, buffers: ReadBuffers) {
     this.#io = io;
     this.#local = local;
+    this.#buffers = buffers;
   }
 
   /**
-   * Bytes [from, to) of a block, at most MAX_READ of them: from the nearest replica, else the next. A bad replica is reported.
-   * UnreadableError when every one failed.
+   * Bytes [from, to) of a block, at most MAX_READ of them, in memory that is the caller's: from the nearest replica, else the
+   * next. A bad replica is reported. UnreadableError when every one failed.
    */
   async read({ block, replicas, uncommitted = false }: Located, from: number, to: number): Promise<Buffer> {
     const { health, log } = this.#io;
-    let cause: unknown = new CairnError("EIO", "no datanode has it");
+    let cause: unknown;
     const near = replicas.filter(({ id }) => !health.isAvoided(id));
     const order = near.length === replicas.length ? near : [...near, ...replicas.filter((r) => !near.includes(r))];
     for (const replica of order) {
       try {
-        return await this.#readFrom(replica, block, from, to);
+        const data = await this.#readFrom(replica, block, from, to);
+        health.worked(replica.id);
+        return data;
       } catch (err) {
         cause = err;
         log.warn({ block, datanode: nameOf(replica), err: messageOf(err) }, "could not read a replica");
@@ -57,13 +62,15 @@ export class BlockReader {
         } else if (!BAD_MOMENT.has(code)) health.failed(replica.id, err);
       }
     }
-    throw new UnreadableError("EIO", `cannot read block ${block.id} (generation ${block.generation})`, cause);
+    const which = `cannot read block ${block.id} (generation ${block.generation})`;
+    throw new UnreadableError("EIO", which, cause ?? "no datanode has it");
   }
 
   async #readFrom(replica: DatanodeAddress, block: Block, from: number, to: number): Promise<Buffer> {
     if (this.#local?.mayHave(replica)) {
-      const target = Buffer.allocUnsafeSlow(to - from);
+      const target = this.#buffers.take(to - from);
       if (await this.#local.read(replica, block, from, target)) return target;
+      this.#buffers.give(target);
     }
     const link = await this.#io.pool.get(replica.host, replica.port);
     let target: Buffer | undefined;
@@ -79,7 +86,7 @@ export class BlockReader {
       }
       // All of it, stored as it is: the message's own memory will do.
       if (at === from && end >= to && body.length === end - offset) return body.subarray(at - offset, to - offset);
-      target ??= Buffer.allocUnsafeSlow(to - from);
+      target ??= this.#buffers.take(to - from);
       decodeChunks(chunks, body, offset, at, Math.min(end, to), target, at - from);
       at = end;
       if (at >= to) return target;

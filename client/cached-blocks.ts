@@ -43,14 +43,20 @@ export class CachedBlocks {
     wide: boolean,
   ): Promise<void> {
     const segments: Segment[] = [];
-    for (let at = from; at < to; at = segments.at(-1)!.to) {
-      segments.push(this.#cache.find(source.id, at) ?? this.#load(source, at, wide ? source.length : to));
-    }
-    for (const segment of segments) {
-      const data = segment.data ?? (await segment.ready);
-      const low = Math.max(from, segment.from);
-      const high = Math.min(to, segment.to);
-      data.copy(target, into + low - from, low - segment.from, high - segment.from);
+    try {
+      for (let at = from; at < to; at = segments.at(-1)!.to) {
+        const segment = this.#cache.find(source.id, at) ?? this.#load(source, at, wide ? source.length : to);
+        this.#cache.hold(segment);
+        segments.push(segment);
+      }
+      for (const segment of segments) {
+        const data = segment.data ?? (await segment.ready);
+        const low = Math.max(from, segment.from);
+        const high = Math.min(to, segment.to);
+        data.copy(target, into + low - from, low - segment.from, high - segment.from);
+      }
+    } finally {
+      for (const segment of segments) this.#cache.release(segment);
     }
   }
 

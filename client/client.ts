@@ -20,6 +20,7 @@ import { LocalBlocks } from "./local-blocks.js";
 import { type LocalFiles, machineFiles } from "./local-files.js";
 import { SessionMetadata } from "./metadata.js";
 import { PacketPool } from "./packet.js";
+import { ReadBuffers } from "./read-buffers.js";
 import { Session } from "./session.js";
 import { UnsyncedBlocks } from "./unsynced.js";
 import { AckRouter } from "./write-stream.js";
@@ -105,8 +106,9 @@ export async function connectClient(options: ClientOptions): Promise<CairnClient
   const { cluster } = session;
   const local =
     options.shortCircuit === false ? undefined : new LocalBlocks({ pool, files, cluster, hostName, clock, log });
-  const cache = new BlockCache(options.readMemory ?? DEFAULTS.readMemory);
-  const blocks = new CachedBlocks(new BlockReader(io, local), cache);
+  const buffers = new ReadBuffers();
+  const cache = new BlockCache(options.readMemory ?? DEFAULTS.readMemory, buffers);
+  const blocks = new CachedBlocks(new BlockReader(io, local, buffers), cache);
   return new Client(io, local, { blocks, readPatienceMs: options.readPatienceMs ?? DEFAULTS.readPatienceMs });
 }
 

@@ -1,5 +1,6 @@
-import { CairnError, messageOf } from "../common/errors.js";
-import { Datanode } from "../proto/gen/services.js";
+import { CairnError, codeOf, messageOf } from "../common/errors.js";
+import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
+import { Datanode, Namenode } from "../proto/gen/services.js";
 import type { Block, DatanodeAddress } from "../proto/gen/types.js";
 import type { FinishedBlock } from "./block-writer.js";
 import type { ClientIo } from "./io.js";
@@ -61,21 +62,52 @@ export class UnsyncedBlocks {
           await this.#syncOn(replica, blocks, synced);
         } catch (err) {
           failure = err;
-          this.#io.log.warn({ datanode: replica.id, err: messageOf(err) }, "a datanode could not sync its blocks");
+          this.#io.log.info({ datanode: replica.id, err: messageOf(err) }, "a datanode could not sync some blocks");
         }
       }),
     );
-    for (const id of blocks.keys()) {
-      if (!synced.has(id)) throw new CairnError("EIO", `block ${id} of inode ${ino} is on no platter`, failure);
-    }
+    const missing = new Set([...blocks.keys()].filter((id) => !synced.has(id)));
+    if (missing.size === 0) return;
+    // What has been overwritten meanwhile may be gone, and need not be on any platter.
+    const id = await this.#firstUsed(ino, missing);
+    if (id !== undefined) throw new CairnError("EIO", `block ${id} of inode ${ino} is on no platter`, failure);
   }
 
   async #syncOn({ host, port }: DatanodeAddress, blocks: readonly Block[], synced: Set<number>): Promise<void> {
     const link = await this.#io.pool.get(host, port);
-    for (let at = 0; at < blocks.length; at += SYNC_BATCH) {
-      const batch = blocks.slice(at, at + SYNC_BATCH);
+    const sync = async (batch: readonly Block[]) => {
       await link.call(Datanode.syncBlocks, { blocks: batch }, { deadlineMs: SYNC_TIMEOUT_MS });
       for (const { id } of batch) synced.add(id);
+    };
+    for (let at = 0; at < blocks.length; at += SYNC_BATCH) {
+      const batch = blocks.slice(at, at + SYNC_BATCH);
+      try {
+        await sync(batch);
+      } catch (err) {
+        if (codeOf(err) !== "ENOENT" || batch.length === 1) throw err;
+        for (const block of batch) await sync([block]).catch(ignoreMissing);
+      }
     }
   }
+
+  /** One of some blocks that the file still has; undefined when it has none of them, or is gone itself. */
+  async #firstUsed(ino: number, blocks: ReadonlySet<number>): Promise<number | undefined> {
+    try {
+      for (let offset = 0; ; ) {
+        const request = { ino, offset, length: MAX_FILE_SIZE - offset, limit: MAX_EXTENTS_PAGE };
+        const { inode, extents, covered } = await this.#io.session.call(Namenode.getExtents, request);
+        const used = extents.find(({ block }) => blocks.has(block));
+        if (used !== undefined) return used.block;
+        if (covered <= offset || covered >= inode.size) return undefined;
+        offset = covered;
+      }
+    } catch (err) {
+      if (codeOf(err) === "ESTALE") return undefined;
+      throw err;
+    }
+  }
+}
+
+function ignoreMissing(err: unknown): void {
+  if (codeOf(err) !== "ENOENT") throw err;
 }

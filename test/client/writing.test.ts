@@ -168,6 +168,23 @@ describe("writing a file", () => {
     await content.close();
   });
 
+  it("fsync does not mind blocks that were overwritten and are gone, but minds those that are lost", async () => {
+    const client = await cluster.client();
+    const { content } = await cluster.file(client);
+    for (const text of ["first", "other"]) {
+      await content.write(0, Buffer.from(text));
+      await content.flush();
+    }
+    for (const datanode of cluster.datanodes) datanode.replicas.delete(1);
+    await content.fsync();
+    expect(cluster.datanodes.map((d) => d.replicas.get(2)!.synced)).to.deep.equal([true, true, true]);
+    await content.write(0, Buffer.from("third"));
+    await content.flush();
+    for (const datanode of cluster.datanodes) datanode.replicas.clear();
+    expect(await rejected(content.fsync())).to.equal("EIO");
+    await content.close();
+  });
+
   it("never has more in memory than its budget, and goes on when there is room again", async () => {
     const client = await cluster.client({ writeMemory: 3 * MIB });
     const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB });
