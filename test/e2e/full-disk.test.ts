@@ -45,10 +45,15 @@ describe("datanodes with full disks", function () {
       timeoutMs: 60_000,
       what: "the removed files' blocks to go",
     });
+    let said = "";
     await until(
-      async () => (await run("cp", [join(cluster.root, "original"), join(cluster.mount, "again")])).code === 0,
+      async () => {
+        const { code, stderr } = await run("cp", [join(cluster.root, "original"), join(cluster.mount, "again")]);
+        said = stderr;
+        return code === 0;
+      },
       { timeoutMs: 20_000, what: "a file to fit again" },
-    );
+    ).catch((err: Error) => expect.fail(`${err.message}: ${said}`));
     await sh(`cmp ${cluster.root}/original ${cluster.mount}/again`);
   });
 });
