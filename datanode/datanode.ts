@@ -41,7 +41,7 @@ export class Datanode {
   readonly #settings: DatanodeSettings;
   readonly #log: Logger;
   readonly #clock: Clock;
-  readonly #identity = new Identity();
+  readonly #identity: Identity;
   readonly #store: ReplicaStore;
   readonly #background: BackgroundSync;
   readonly #windows: ByteBudget;
@@ -59,6 +59,7 @@ export class Datanode {
     this.#settings = settings;
     this.#log = log;
     this.#clock = clock;
+    this.#identity = new Identity(clock);
     this.#resumeGraceMs = options.resumeGraceMs;
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;

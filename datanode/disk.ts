@@ -1,7 +1,8 @@
-import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, statfs, unlink } from "node:fs/promises";
+import fs, { constants } from "node:fs";
+import { mkdir, open, readdir, readFile, rename, statfs, unlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
+import { promisify } from "node:util";
 import { CairnError } from "../common/errors.js";
 
 /** Buffers one write takes at most (IOV_MAX of Linux). */
@@ -47,7 +48,7 @@ export interface Disk {
 export class RealDisk implements Disk {
   async open(path: string, how: "create" | "read" | "write"): Promise<DiskFile> {
     const flags = how === "create" ? "wx+" : how === "read" ? "r" : "r+";
-    return new RealFile(await open(path, flags, FILE_MODE));
+    return new RealFile(await openDescriptor(path, flags, FILE_MODE));
   }
 
   rename(from: string, to: string): Promise<void> {
@@ -120,40 +121,49 @@ export class RealDisk implements Disk {
   }
 }
 
-class RealFile implements DiskFile {
-  readonly #handle: FileHandle;
+// Plain descriptors: less work for every operation than a FileHandle, and they can be closed without a trip to a thread.
+const openDescriptor = promisify(fs.open);
+const read = promisify(fs.read);
+const writev = promisify(fs.writev);
+const ftruncate = promisify(fs.ftruncate);
+const fdatasync = promisify(fs.fdatasync);
+const fstat = promisify(fs.fstat);
 
-  constructor(handle: FileHandle) {
-    this.#handle = handle;
+class RealFile implements DiskFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
   }
 
   async write(buffers: readonly Buffer[], position: number): Promise<void> {
     let rest = buffers;
     for (let at = position; rest.length > 0; ) {
-      const { bytesWritten } = await this.#handle.writev(rest, at);
+      const { bytesWritten } = await writev(this.#fd, rest, at);
       at += bytesWritten;
       rest = without(rest, bytesWritten);
     }
   }
 
   read(buffer: Buffer, offset: number, length: number, position: number): Promise<{ bytesRead: number }> {
-    return this.#handle.read(buffer, offset, length, position);
+    return read(this.#fd, buffer, offset, length, position);
   }
 
   truncate(length: number): Promise<void> {
-    return this.#handle.truncate(length);
+    return ftruncate(this.#fd, length);
   }
 
   sync(): Promise<void> {
-    return this.#handle.datasync();
+    return fdatasync(this.#fd);
   }
 
   async size(): Promise<number> {
-    return (await this.#handle.stat()).size;
+    return (await fstat(this.#fd)).size;
   }
 
-  close(): Promise<void> {
-    return this.#handle.close();
+  /** Closing a file of a local disk does not wait for anything. */
+  async close(): Promise<void> {
+    fs.closeSync(this.#fd);
   }
 }
 

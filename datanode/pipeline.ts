@@ -91,6 +91,7 @@ export class Pipeline {
 
   /** Opens a stream, or reopens that of a broken pipeline, here and on the datanodes after this one. */
   async openWrite(request: OpenWriteRequest, context: CallContext): Promise<OpenWriteReplyInit> {
+    await this.#options.identity.demand(request.cluster, request.datanode);
     this.#check(request);
     const { id } = request.block;
     const before = this.#opening.get(id) ?? Promise.resolve();
@@ -128,9 +129,7 @@ export class Pipeline {
     await Promise.allSettled([...this.#entries].map(([id, entry]) => this.#drop(id, entry)));
   }
 
-  #check({ block, resumeGeneration, rest, datanode, reserve, cluster }: OpenWriteRequest): void {
-    const { identity } = this.#options;
-    identity.demand(cluster, datanode);
+  #check({ block, resumeGeneration, rest, datanode, reserve }: OpenWriteRequest): void {
     if (this.#closed) throw new CairnError("EHOSTDOWN", "the datanode is shutting down");
     const fault = !(block.id > 0 && block.generation > 0)
       ? `block ${block.id} of generation ${block.generation}`

@@ -2,11 +2,13 @@ import { join } from "node:path";
 import { codeOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { ReplicaIdentity } from "../proto/digest.js";
+import type { Disk } from "./disk.js";
 import { FAN_OUT, level, parseReplicaName } from "./replica-name.js";
 import type { Volume } from "./volume.js";
 
 /** Directories listed at once. */
 const PARALLEL = 8;
+const LEVEL = Array.from({ length: FAN_OUT }, (_, n) => level(n));
 
 /**
  * Prepares a volume's folders, removes what was unfinished when the last process ended (uncommitted garbage), and lists
@@ -14,44 +16,33 @@ const PARALLEL = 8;
  * @param found called for every finalized replica
  */
 export async function scanVolume(
-  volume: Volume,
+  { disk, path, openPath, blocksPath }: Volume,
   log: Logger,
   found: (replica: ReplicaIdentity) => void,
 ): Promise<void> {
-  const { disk, openPath, blocksPath } = volume;
   await disk.makeDirectory(openPath);
   for (const name of await disk.list(openPath)) await disk.unlink(join(openPath, name));
-  const first = await disk.makeDirectory(blocksPath);
-  const firsts = Array.from({ length: FAN_OUT }, (_, n) => join(blocksPath, level(n)));
-  await inParallel(firsts, async (directory) => {
-    const present = new Set(await listOrMake(volume, directory));
-    let made = first;
-    for (let n = 0; n < FAN_OUT; n++) {
-      const name = level(n);
-      const path = join(directory, name);
-      if (!present.has(name)) made = (await disk.makeDirectory(path)) || made;
-      else for (const file of await disk.list(path)) take(file, path);
-    }
-    if (made) await disk.syncDirectory(directory);
+  if (await disk.makeDirectory(blocksPath)) await disk.syncDirectory(path);
+  await inParallel(LEVEL, async (first) => {
+    const directory = join(blocksPath, first);
+    const present = new Set(await listIfThere(disk, directory));
+    for (const second of LEVEL) if (present.has(second)) await listReplicas(join(directory, second));
   });
-  if (first) {
-    await disk.syncDirectory(blocksPath);
-    await disk.syncDirectory(volume.path);
-  }
 
-  function take(file: string, directory: string): void {
-    const replica = parseReplicaName(file);
-    if (replica === undefined) log.warn({ path: join(directory, file) }, "a file that is no replica lies in a volume");
-    else found(replica);
+  async function listReplicas(directory: string): Promise<void> {
+    for (const name of await disk.list(directory)) {
+      const replica = parseReplicaName(name);
+      if (replica !== undefined) found(replica);
+      else log.warn({ path: join(directory, name) }, "a file that is no replica lies in a volume");
+    }
   }
 }
 
-async function listOrMake({ disk }: Volume, directory: string): Promise<string[]> {
+async function listIfThere(disk: Disk, directory: string): Promise<string[]> {
   try {
     return await disk.list(directory);
   } catch (err) {
     if (codeOf(err) !== "ENOENT") throw err;
-    await disk.makeDirectory(directory);
     return [];
   }
 }

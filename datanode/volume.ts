@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { CairnError, codeOf, wrap } from "../common/errors.js";
 import { KIB } from "../common/limits.js";
 import { readFully } from "../proto/block-footer.js";
@@ -40,6 +40,8 @@ export class Volume {
   used = 0;
   readonly #onTrouble: VolumeOptions["onTrouble"];
   readonly #syncs: DirectorySyncs;
+  /** Directories of replicas whose own names are known to be on the platter. */
+  readonly #durable = new Set<string>();
   #failure: CairnError | undefined;
   #made = 0;
 
@@ -107,9 +109,16 @@ export class Volume {
 
   /** Moves an unfinished replica's file to where the finalized ones are. */
   place(from: string, replica: ReplicaIdentity): Promise<void> {
-    return this.attempt(`cannot finalize block ${replica.id} on ${this.path}`, () =>
-      this.disk.rename(from, this.pathOf(replica)),
-    );
+    const to = this.pathOf(replica);
+    return this.attempt(`cannot finalize block ${replica.id} on ${this.path}`, async () => {
+      try {
+        await this.disk.rename(from, to);
+      } catch (err) {
+        if (codeOf(err) !== "ENOENT") throw err;
+        await this.disk.makeDirectory(dirname(to)); // the first block in it
+        await this.disk.rename(from, to);
+      }
+    });
   }
 
   /** Moves a finalized replica's file back to the unfinished ones; returns where it is then. */
@@ -132,10 +141,16 @@ export class Volume {
     });
   }
 
-  /** Brings the name of a finalized replica to the platter. */
+  /** Brings the name of a finalized replica to the platter, with the names of the directories that lead to it. */
   syncName(id: number): Promise<void> {
     const directory = replicaDirectory(this.blocksPath, id);
-    return this.attempt(`cannot sync ${directory}`, () => this.#syncs.sync(directory));
+    return this.attempt(`cannot sync ${directory}`, async () => {
+      await this.#syncs.sync(directory);
+      if (this.#durable.has(directory)) return;
+      await this.#syncs.sync(dirname(directory));
+      await this.#syncs.sync(this.blocksPath);
+      this.#durable.add(directory);
+    });
   }
 
   /** Asks the file system how much is free. */
