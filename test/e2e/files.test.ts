@@ -28,7 +28,7 @@ describe("real files on the mount", function () {
 
   const node = quote(process.execPath);
   const copy = (source: string) => `${quote(cluster.mount)}/${quote(source.slice(source.lastIndexOf("/") + 1))}`;
-  /** Everything is as it was: names, links, modes, owners, times and sizes, and `contents` if asked (that takes longest). */
+  /** Everything is as it was: names, links, modes, owners and times, and the contents if asked for (that takes longest). */
   async function compare(contents: boolean): Promise<void> {
     const attributes = (folder: string) =>
       sh(`cd ${folder} && find . -printf '%P %y %m %U %G %T@ %l\\n' | LC_ALL=C sort`, { timeoutMs: COPY_MS });
