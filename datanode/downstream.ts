@@ -40,9 +40,15 @@ export class Downstreams {
   /**
    * Opens a stream to request.rest[0] and through it to the others. The error blames the datanode that failed.
    * @param request as it came to this datanode
+   * @param body of its first packet, if it brings one
    * @param deadlineMs how long opening may take
    */
-  async open(request: OpenWriteRequest, deadlineMs: number, events: DownstreamEvents): Promise<Downstream> {
+  async open(
+    request: OpenWriteRequest,
+    body: Buffer,
+    deadlineMs: number,
+    events: DownstreamEvents,
+  ): Promise<Downstream> {
     const [address, ...rest] = request.rest as [DatanodeAddress, ...DatanodeAddress[]];
     const { id, generation } = request.block;
     const key = keyOf(id, generation);
@@ -57,7 +63,7 @@ export class Downstreams {
       const unwatch = this.#watch.watch(link, (reason) => events.lost(reason));
       this.#open.set(key, stream);
       const opening = { ...request, rest, datanode: address.id };
-      const { window } = await link.call(Datanode.openWrite, opening, { deadlineMs });
+      const { window } = await link.call(Datanode.openWrite, opening, { deadlineMs, body });
       stream.window = window;
       return stream;
     } catch (err) {

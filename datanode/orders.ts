@@ -99,7 +99,8 @@ export class Orders {
   /** Has a replica verified that gave a reader trouble. */
   doubt({ id, generation, length }: Block | PlacedReplica): void {
     if (this.#inDoubt.has(id)) return;
-    if (this.#verifications.add({ id, generation, length })) this.#inDoubt.add(id);
+    this.#inDoubt.add(id);
+    if (!this.#verifications.add({ id, generation, length })) this.#inDoubt.delete(id);
   }
 
   /**

@@ -4,9 +4,15 @@ import { MAX_BLOCK_SIZE, MAX_PACKET, MAX_REPLICAS, MIB } from "../common/limits.
 import type { Logger } from "../common/log.js";
 import { blame } from "../proto/blame.js";
 import type { CallContext } from "../proto/dispatch.js";
-import type { AbortWriteRequest, OpenWriteReplyInit, OpenWriteRequest, PacketHeader } from "../proto/gen/types.js";
+import type {
+  AbortWriteRequest,
+  OpenWriteReplyInit,
+  OpenWriteRequest,
+  PacketAck,
+  PacketHeader,
+} from "../proto/gen/types.js";
 import type { ByteBudget } from "./byte-budget.js";
-import type { Downstream, Downstreams } from "./downstream.js";
+import type { Downstream, DownstreamEvents, Downstreams } from "./downstream.js";
 import type { Identity } from "./identity.js";
 import { LinkWatch } from "./link-watch.js";
 import type { ReplicaStore } from "./store.js";
@@ -129,7 +135,7 @@ export class Pipeline {
     await Promise.allSettled([...this.#entries].map(([id, entry]) => this.#drop(id, entry)));
   }
 
-  #check({ block, resumeGeneration, rest, datanode, reserve }: OpenWriteRequest): void {
+  #check({ block, resumeGeneration, rest, datanode, reserve, first }: OpenWriteRequest): void {
     if (this.#closed) throw new CairnError("EHOSTDOWN", "the datanode is shutting down");
     const fault = !(block.id > 0 && block.generation > 0)
       ? `block ${block.id} of generation ${block.generation}`
@@ -143,7 +149,9 @@ export class Pipeline {
               ? `a pipeline of ${rest.length + 1}`
               : rest.some((d) => d.id === datanode)
                 ? `datanode ${datanode} twice in a pipeline`
-                : undefined;
+                : first !== null && (first.block !== block.id || first.generation !== block.generation)
+                  ? "a packet of another block comes with it"
+                  : undefined;
     if (fault !== undefined) throw new CairnError("EINVAL", `cannot open a write stream: ${fault}`);
   }
 
@@ -152,8 +160,13 @@ export class Pipeline {
     const most = Math.max(MAX_PACKET, Math.min(MOST_WINDOW, request.reserve || MAX_BLOCK_SIZE));
     const window = await windows.take(Math.min(LEAST_WINDOW, most), most, WINDOW_DEADLINE_MS);
     let stream: WriteStream | undefined;
+    // The ack of a packet that goes along may be here before the stream is.
+    const early: PacketAck[] = [];
     const events = {
-      ack: (ack: Parameters<WriteStream["downstreamAck"]>[0]) => stream?.downstreamAck(ack),
+      ack: (ack: PacketAck) => {
+        if (stream !== undefined) stream.downstreamAck(ack);
+        else if (early.length === 0) early.push(ack);
+      },
       lost: (reason: CairnError) => stream?.downstreamLost(reason),
     };
     try {
@@ -167,6 +180,11 @@ export class Pipeline {
         throw failure;
       }
       stream = this.#start(own.value, next.value, request, context, window);
+      if (request.first !== null) {
+        this.#bytesWritten += context.body.length;
+        stream.first(request.first, context.body);
+      }
+      for (const ack of early) stream.downstreamAck(ack);
       const granted = Math.min(window, next.value?.window ?? window);
       return { window: granted };
     } catch (err) {
@@ -195,11 +213,11 @@ export class Pipeline {
   async #downstream(
     request: OpenWriteRequest,
     context: CallContext,
-    events: Parameters<Downstreams["open"]>[2],
+    events: DownstreamEvents,
   ): Promise<Downstream | undefined> {
     if (request.rest.length === 0) return undefined;
     const deadlineMs = Math.floor(Math.min(context.deadlineMs, OPEN_DEADLINE_MS) * DOWNSTREAM_SHARE);
-    return this.#options.downstreams.open(request, deadlineMs, events);
+    return this.#options.downstreams.open(request, context.body, deadlineMs, events);
   }
 
   /** The replica to write to: a new one, or that of the pipeline that broke, cut to what was acknowledged. */

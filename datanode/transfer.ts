@@ -3,6 +3,7 @@ import { CairnError } from "../common/errors.js";
 import { lengthOf } from "../proto/chunks.js";
 import { BlockStream } from "../proto/gen/services.js";
 import type { DatanodeAddress, PacketAck } from "../proto/gen/types.js";
+import { NO_BODY } from "../proto/link.js";
 import type { BlockFile, ChunkData } from "./block-file.js";
 import type { Downstream, Downstreams } from "./downstream.js";
 
@@ -37,7 +38,9 @@ export async function transfer(options: TransferOptions): Promise<void> {
       reserve: length,
       transfer: true,
       cluster,
+      first: null,
     },
+    NO_BODY,
     OPEN_DEADLINE_MS,
     flow,
   );

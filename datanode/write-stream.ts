@@ -76,14 +76,23 @@ export class WriteStream {
     return this.#acknowledged;
   }
 
-  /** Takes the next packet. */
+  /** Takes the next packet and passes it on. */
   packet(header: PacketHeader, { body, raw }: CallContext): void {
+    this.#take(header, body, raw);
+  }
+
+  /** Takes the packet that came with OpenWrite, and has been passed on with it. */
+  first(header: PacketHeader, body: Buffer): void {
+    this.#take(header, body, undefined);
+  }
+
+  #take(header: PacketHeader, body: Buffer, onward: Buffer | undefined): void {
     if (this.#end !== undefined) return; // it was on its way when the stream ended
     const { replica, downstream, upstream, clock } = this.#options;
     this.#heard = clock.monotonic();
     try {
       this.#admit(header, body);
-      downstream?.link.sendFrame(raw);
+      if (onward !== undefined) downstream?.link.sendFrame(onward);
       checkChunks(header.chunks, body);
     } catch (err) {
       const what = `packet ${header.sequence} of block ${replica.id}, from ${upstream.peer}`;
