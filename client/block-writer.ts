@@ -26,9 +26,9 @@ export interface FinishedBlock {
 }
 
 /**
- * One block being written: a log of pieces of one file in the order in which they were written. It opens its pipeline at
- * once, sends packets as they fill, keeps them until they are acknowledged, and when a datanode fails goes on with the
- * others. As long as nothing is acknowledged it may move to another block altogether.
+ * One block being written: a log of pieces of one file in the order in which they were written. It opens its pipeline
+ * with the first packet, so that a small file costs one trip to the datanodes, sends packets as they fill, keeps them until they are
+ * acknowledged, and when a datanode fails goes on with the others. As long as nothing is acknowledged it may move to another block altogether.
  */
 export class BlockWriter {
   /** Where in the file the pieces of the log belong; a later one wins. */
@@ -51,10 +51,18 @@ export class BlockWriter {
   #inFlight = 0;
   #sequence = 0;
   #state: "open" | "finishing" | "finished" | "discarded" = "open";
+  /** Has the pipeline opened. */
+  #open!: () => void;
+  readonly #opening: Promise<void>;
 
-  constructor(io: ClientIo, policy: Policy) {
+  /** @param ahead whether to open the pipeline at once, before there is a packet: more will be written for sure */
+  constructor(io: ClientIo, policy: Policy, ahead: boolean) {
     this.#io = io;
     this.#policy = policy;
+    this.#opening = new Promise((resolve) => {
+      this.#open = resolve;
+    });
+    if (ahead) this.#open();
     this.finished = this.#run();
     this.finished.catch(() => {}); // whoever cares asks
   }
@@ -125,6 +133,7 @@ export class BlockWriter {
   discard(): void {
     const wasFinished = this.#state === "finished";
     this.#state = "discarded";
+    this.#open();
     if (wasFinished) this.#abandon(false);
     this.#stream?.close();
     if (this.#filling !== undefined) this.#io.packets.free(this.#filling);
@@ -161,6 +170,7 @@ export class BlockWriter {
     this.#filling = undefined;
     this.#io.packets.filled(packet);
     this.#unacked.push(packet);
+    this.#open();
     this.#pump();
   }
 
@@ -171,12 +181,25 @@ export class BlockWriter {
       const packet = this.#unacked[this.#sent]!;
       if (this.#sent > 0 && this.#inFlight + packet.length > stream.window) return;
       if (this.#sent >= MAX_SENT) return;
-      packet.sequence = this.#sequence++;
-      this.#sent++;
-      this.#inFlight += packet.length;
+      this.#leaves(packet);
       const { id, generation } = stream.block;
       stream.send(packet.frame(id, generation, this.#policy.compression));
     }
+  }
+
+  #leaves(packet: Packet): void {
+    packet.sequence = this.#sequence++;
+    this.#sent++;
+    this.#inFlight += packet.length;
+  }
+
+  /** Opens a pipeline, with the oldest packet that is not acknowledged if there is one. */
+  #openStream(block: Block, resumeGeneration: number, replicas: readonly DatanodeAddress[]): Promise<WriteStream> {
+    this.#sent = this.#inFlight = this.#sequence = 0;
+    const [packet] = this.#unacked;
+    if (packet !== undefined) this.#leaves(packet);
+    const first = packet?.encode(block.id, block.generation, this.#policy.compression);
+    return WriteStream.open(this.#io, { block, resumeGeneration, replicas, reserve: this.#policy.blockSize, first });
   }
 
   #onAcked(sequence: number): void {
@@ -208,11 +231,11 @@ export class BlockWriter {
   /** Connects, and connects again when the pipeline breaks, until the block is finalized. */
   async #write(): Promise<void> {
     let failure: PipelineError | undefined;
+    await this.#opening;
     for (;;) {
       const stream = await this.#connect(failure);
       this.#stream = stream;
-      this.#sent = this.#inFlight = this.#sequence = 0;
-      stream.onAcked = (sequence) => this.#onAcked(sequence);
+      stream.start((sequence) => this.#onAcked(sequence));
       this.#pump();
       failure = await stream.ended;
       this.#stream = undefined;
@@ -249,8 +272,7 @@ export class BlockWriter {
     const { block, replicas } = await this.#io.allocator.take(this.#policy);
     this.#block = { ...block, length: 0 };
     this.#replicas = replicas;
-    const reserve = this.#policy.blockSize;
-    return WriteStream.open(this.#io, { block: this.#block, resumeGeneration: 0, replicas, reserve });
+    return this.#openStream(this.#block, 0, replicas);
   }
 
   /** Goes on with the datanodes that are left, after the last byte that all of them acknowledged. */
@@ -265,9 +287,7 @@ export class BlockWriter {
     const { generation } = await session.call(Namenode.recoverBlock, { session: session.id, block: old });
     this.#block = { id: old.id, generation, length: this.#acked };
     session.pending.set(old.id, this.#block);
-    const reserve = this.#policy.blockSize;
-    const request = { block: this.#block, resumeGeneration: old.generation, replicas, reserve };
-    return WriteStream.open(this.#io, request);
+    return this.#openStream(this.#block, old.generation, replicas);
   }
 
   /** Takes the datanodes that are to blame out of the pipeline. */

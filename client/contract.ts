@@ -32,6 +32,16 @@ export interface AttributeChange {
   policy?: PolicyInit;
 }
 
+/** How a name is moved. */
+export interface RenameFlags {
+  /** EEXIST when the target name exists. */
+  noReplace?: boolean;
+  /** Both names change places. */
+  exchange?: boolean;
+  /** What the target name held is kept if that was its last name (nlink is 0 then), as unlink does. */
+  hold?: boolean;
+}
+
 /** One page of a directory. */
 export interface DirectoryPage {
   entries: Dentry[];
@@ -64,14 +74,21 @@ export interface Metadata {
   create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<{ inode: Inode; existed: boolean }>;
   setAttributes(ino: number, change: AttributeChange): Promise<Inode>;
   link(ino: number, dir: number, name: Name): Promise<Inode>;
-  unlink(dir: number, name: Name): Promise<void>;
-  rmdir(dir: number, name: Name): Promise<void>;
+  /**
+   * Removes a name. With `hold`, an inode that has lost its last name is kept (readable, writable) until release() or the end of
+   * the client; resolves to its number, to undefined when nothing is kept.
+   */
+  unlink(dir: number, name: Name, hold?: boolean): Promise<number | undefined>;
+  /** As unlink, for a directory. ENOTEMPTY. */
+  rmdir(dir: number, name: Name, hold?: boolean): Promise<number | undefined>;
+  /** Gives up inodes that unlink, rmdir or rename have kept. */
+  release(inos: readonly number[]): Promise<void>;
   rename(
     fromDir: number,
     fromName: Name,
     toDir: number,
     toName: Name,
-    flags?: { noReplace?: boolean; exchange?: boolean },
+    flags?: RenameFlags,
   ): Promise<{ moved: Inode; replaced?: Inode }>;
   setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void>;
   /** ENODATA when there is none. */

@@ -130,7 +130,7 @@ export class FileWriter {
     const bytes = writer.append(offset, data, from, data.length);
     layer.mtime = this.#io.clock.timestamp();
     if (writer.room === 0) this.#finish(layer, false);
-    else if (writer.room <= this.#openNextAt) this.#next ??= new BlockWriter(this.#io, this.#file.policy);
+    else if (writer.room <= this.#openNextAt) this.#next ??= new BlockWriter(this.#io, this.#file.policy, true);
     return bytes;
   }
 
@@ -158,7 +158,7 @@ export class FileWriter {
   }
 
   #start(): void {
-    const writer = this.#next ?? new BlockWriter(this.#io, this.#file.policy);
+    const writer = this.#next ?? new BlockWriter(this.#io, this.#file.policy, false);
     this.#next = undefined;
     let end!: () => void;
     const gone = new Promise<void>((resolve) => {

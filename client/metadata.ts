@@ -1,9 +1,9 @@
 import type { Timestamp } from "../common/clock.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { Inode, SetAttributesRequestInit } from "../proto/gen/types.js";
-import type { AttributeChange, Capacity, DirectoryPage, Metadata, Name, NewInode } from "./contract.js";
+import type { AttributeChange, Capacity, DirectoryPage, Metadata, Name, NewInode, RenameFlags } from "./contract.js";
 import { resolvePath } from "./resolve.js";
-import type { Session } from "./session.js";
+import type { Session, Unnumbered } from "./session.js";
 
 /** Metadata over a session: each function is one call. */
 export class SessionMetadata implements Metadata {
@@ -53,12 +53,21 @@ export class SessionMetadata implements Metadata {
     return (await this.#session.change(Namenode.link, { ino, dir, name })).inode;
   }
 
-  async unlink(dir: number, name: Name): Promise<void> {
-    await this.#session.change(Namenode.unlink, { dir, name, directory: false });
+  unlink(dir: number, name: Name, hold = false): Promise<number | undefined> {
+    return this.#remove({ dir, name, hold, directory: false });
   }
 
-  async rmdir(dir: number, name: Name): Promise<void> {
-    await this.#session.change(Namenode.unlink, { dir, name, directory: true });
+  rmdir(dir: number, name: Name, hold = false): Promise<number | undefined> {
+    return this.#remove({ dir, name, hold, directory: true });
+  }
+
+  async #remove(request: Unnumbered<typeof Namenode.unlink>): Promise<number | undefined> {
+    const { held } = await this.#session.change(Namenode.unlink, request);
+    return held === 0 ? undefined : held;
+  }
+
+  async release(inos: readonly number[]): Promise<void> {
+    await this.#session.call(Namenode.release, { session: this.#session.id, inos: [...inos] });
   }
 
   async rename(
@@ -66,7 +75,7 @@ export class SessionMetadata implements Metadata {
     fromName: Name,
     toDir: number,
     toName: Name,
-    flags: { noReplace?: boolean; exchange?: boolean } = {},
+    flags: RenameFlags = {},
   ): Promise<{ moved: Inode; replaced?: Inode }> {
     const request = { fromDir, fromName, toDir, toName, ...flags };
     const { moved, replaced } = await this.#session.change(Namenode.rename, request);

@@ -3,7 +3,7 @@ import { MAX_PACKET } from "../common/limits.js";
 import { encodeChunks } from "../proto/chunks.js";
 import { encodeFrame, encodeFrameAround } from "../proto/frame.js";
 import { BlockStream } from "../proto/gen/services.js";
-import { type Compression, EnvelopeKind, PacketHeader } from "../proto/gen/types.js";
+import { type Compression, EnvelopeKind, PacketHeader, type PacketHeaderInit } from "../proto/gen/types.js";
 import { Budget } from "./budget.js";
 
 /** Bytes kept free before a packet's data, where the head of its message is put: enough for all its chunks' entries. */
@@ -61,16 +61,22 @@ export class Packet {
     this.buffer.copy(target, at, base + from, base + to);
   }
 
-  /** The message that carries it. The data is not copied unless it has been sent before (and may be on its way still). */
-  frame(block: number, generation: number, compression: Compression): Buffer {
-    const end = HEAD_ROOM + this.length;
-    const data = this.buffer.subarray(HEAD_ROOM, end);
+  /** What is sent of it: its header, and the stored bytes of its chunks. */
+  encode(block: number, generation: number, compression: Compression): { header: PacketHeaderInit; body: Buffer } {
+    const data = this.buffer.subarray(HEAD_ROOM, HEAD_ROOM + this.length);
     const { chunks, body } = encodeChunks(data, compression);
     const { sequence, start: offset, last, sync } = this;
-    const message = PacketHeader.encode({ block, generation, sequence, offset, chunks, last, sync }).finish();
+    return { header: { block, generation, sequence, offset, chunks, last, sync }, body };
+  }
+
+  /** The message that carries it. The data is not copied unless it has been sent before (and may be on its way still). */
+  frame(block: number, generation: number, compression: Compression): Buffer {
+    const { header, body } = this.encode(block, generation, compression);
+    const message = PacketHeader.encode(header).finish();
     const envelope = { kind: EnvelopeKind.PUSH, method: BlockStream.packet.name, message };
-    if (this.#sends++ > 0 || body !== data) return encodeFrame(envelope, body);
-    return encodeFrameAround(envelope, this.buffer, HEAD_ROOM, end);
+    const inPlace = body.buffer === this.buffer.buffer && body.byteOffset === this.buffer.byteOffset + HEAD_ROOM;
+    if (this.#sends++ > 0 || !inPlace) return encodeFrame(envelope, body);
+    return encodeFrameAround(envelope, this.buffer, HEAD_ROOM, HEAD_ROOM + this.length);
   }
 }
 

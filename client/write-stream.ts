@@ -3,7 +3,7 @@ import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_PACKET } from "../common/limits.js";
 import { blamedDatanode } from "../proto/blame.js";
 import { Datanode } from "../proto/gen/services.js";
-import type { Block, DatanodeAddress, PacketAck } from "../proto/gen/types.js";
+import type { Block, DatanodeAddress, PacketAck, PacketHeaderInit } from "../proto/gen/types.js";
 import type { Link } from "../proto/link.js";
 import type { ClientIo } from "./io.js";
 
@@ -75,33 +75,32 @@ export interface OpenStream {
   replicas: readonly DatanodeAddress[];
   /** Bytes to set aside. */
   reserve: number;
+  /** Packet 0, sent along; undefined: there is none yet. */
+  first?: { header: PacketHeaderInit; body: Buffer } | undefined;
 }
 
 /** One pipeline for one generation of a block: packets go in, acks come out, until it breaks or is closed. */
 export class WriteStream {
   readonly block: Block;
   readonly link: Link;
-  /** Bytes that may be in flight. */
-  readonly window: number;
   /** Resolves when it is over: to why it broke, to undefined when it was closed here. */
   readonly ended: Promise<PipelineError | undefined>;
-  /** Told of each acknowledged sequence number: it and all before it have arrived everywhere. */
-  onAcked: (sequence: number) => void = () => {};
   readonly #io: ClientIo;
   readonly #replicas: readonly DatanodeAddress[];
   #end!: (failure: PipelineError | undefined) => void;
+  #onAcked: ((sequence: number) => void) | undefined;
+  #window = 0;
   #sent = -1;
   #acked = -1;
   #progress = 0;
   #timer: Timer | undefined;
   #over = false;
 
-  private constructor(io: ClientIo, { block, replicas }: OpenStream, link: Link, window: number) {
+  private constructor(io: ClientIo, { block, replicas }: OpenStream, link: Link) {
     this.#io = io;
     this.block = block;
     this.link = link;
     this.#replicas = replicas;
-    this.window = Math.min(window, MAX_WINDOW);
     this.ended = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -110,17 +109,36 @@ export class WriteStream {
 
   /** Opens a pipeline. PipelineError. */
   static async open(io: ClientIo, request: OpenStream): Promise<WriteStream> {
-    const { block, resumeGeneration, replicas, reserve } = request;
+    const { block, resumeGeneration, replicas, reserve, first: packet } = request;
     const [first, ...rest] = replicas as [DatanodeAddress, ...DatanodeAddress[]];
     const { cluster } = io.session;
+    let stream: WriteStream | undefined;
     try {
       const link = await io.pool.get(first.host, first.port);
-      const call = { block, resumeGeneration, rest, datanode: first.id, reserve, cluster };
-      const { window } = await link.call(Datanode.openWrite, call, { deadlineMs: OPEN_TIMEOUT_MS });
-      return new WriteStream(io, request, link, window);
+      const call = { block, resumeGeneration, rest, datanode: first.id, reserve, cluster, first: packet?.header };
+      const options = { deadlineMs: OPEN_TIMEOUT_MS, ...(packet && { body: packet.body }) };
+      // Before the call: the ack of a packet that goes along may come as soon as the reply.
+      stream = new WriteStream(io, request, link);
+      if (packet !== undefined) stream.#sent = 0;
+      const { window } = await link.call(Datanode.openWrite, call, options);
+      stream.#window = Math.min(window, MAX_WINDOW);
+      return stream;
     } catch (err) {
+      stream?.close();
       throw new PipelineError(`cannot write block ${block.id} to ${nameOf(first)}`, err, culprits(err, replicas));
     }
+  }
+
+  /** Bytes that may be in flight. */
+  get window(): number {
+    return this.#window;
+  }
+
+  /** Has acknowledged sequence numbers told, those so far too: each and all before it have arrived everywhere. */
+  start(onAcked: (sequence: number) => void): void {
+    this.#onAcked = onAcked;
+    if (this.#sent > this.#acked) this.#expectProgress();
+    if (this.#acked >= 0) onAcked(this.#acked);
   }
 
   /** Sends a packet's frame. Frames are sent in the order of their sequence numbers, 0, 1, 2, … */
@@ -143,7 +161,7 @@ export class WriteStream {
     if (sequence <= this.#acked) return;
     this.#acked = sequence;
     this.#expectProgress();
-    this.onAcked(sequence);
+    this.#onAcked?.(sequence);
   }
 
   /** The link is lost. */

@@ -1,6 +1,6 @@
 import { expect } from "chai";
 import { CairnError, codeOf } from "../../common/errors.js";
-import { KIB, MIB } from "../../common/limits.js";
+import { KIB, MAX_PACKET, MIB } from "../../common/limits.js";
 import { FakeCluster, noise, readAll } from "../support/fake-cluster.js";
 import type { FakeDatanode } from "../support/fake-datanode.js";
 import { FastClock } from "../support/fast-clock.js";
@@ -107,7 +107,7 @@ describe("writing while datanodes fail", () => {
     };
     const client = await cluster.client();
     const { content, inode } = await cluster.file(client);
-    await content.write(0, Buffer.from("x"));
+    await content.write(0, Buffer.alloc(MAX_PACKET, "x"));
     await until(
       () =>
         content.write(1, Buffer.from("y")).then(

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import type { CairnClient } from "../../client/contract.js";
 import { parseNamenode } from "../../client/index.js";
 import { CairnError, codeOf } from "../../common/errors.js";
-import { ROOT_INO } from "../../common/limits.js";
+import { MAX_PACKET, MIB, ROOT_INO } from "../../common/limits.js";
 import { FakeCluster } from "../support/fake-cluster.js";
 import { FakeNamenode, S_IFDIR, S_IFREG } from "../support/fake-namenode.js";
 import { until } from "../support/until.js";
@@ -112,8 +112,8 @@ describe("a session with the namenode", () => {
 
   it("waits for a namenode that is away, and tells it what it may have forgotten", async () => {
     const client = await cluster.client();
-    const { content } = await cluster.file(client);
-    await content.write(0, Buffer.from("x"));
+    const { content } = await cluster.file(client, { blockSize: 4 * MIB });
+    await content.write(0, Buffer.alloc(MAX_PACKET, "x"));
     await until(() => cluster.datanodes[0]!.packets + cluster.datanodes[0]!.opens > 0, {
       what: "the block to be open",
     });

@@ -18,6 +18,8 @@ export interface OpenOptions {
   resume?: { generation: number; length: number };
   reserve?: number;
   transfer?: boolean;
+  /** Packet 0, sent along. */
+  first?: { header: PacketHeaderInit; body: Buffer };
   /** A connection of its own, that can be cut. */
   ownLink?: boolean;
 }
@@ -56,7 +58,7 @@ export class BlockClient {
       ? await connect(first.host, first.port, { dispatcher: this.#dispatcher, auth: new LinkAuth(), log: silentLogger })
       : await this.link(first);
     const length = options.resume?.length ?? 0;
-    const { window } = await link.call(Datanode.openWrite, {
+    const request = {
       block: { id, generation, length },
       resumeGeneration: options.resume?.generation ?? 0,
       rest,
@@ -64,9 +66,13 @@ export class BlockClient {
       reserve: options.reserve ?? 0,
       transfer: options.transfer ?? false,
       cluster: this.cluster,
-    });
-    const stream = new RawStream(link, { id, generation, length }, window);
+      first: options.first?.header,
+    };
+    // The ack of the first packet may come before the reply's promise resolves.
+    const stream = new RawStream(link, { id, generation, length });
     this.streams.add(stream);
+    const { window } = await link.call(Datanode.openWrite, request, options.first && { body: options.first.body });
+    stream.window = window;
     return stream;
   }
 
@@ -113,16 +119,15 @@ export class BlockClient {
 export class RawStream {
   readonly link: Link;
   readonly block: Block;
-  readonly window: number;
+  window = 0;
   readonly acks: PacketAck[] = [];
   sequence = 0;
   offset: number;
   readonly #sizes: number[] = [];
 
-  constructor(link: Link, block: Block, window: number) {
+  constructor(link: Link, block: Block) {
     this.link = link;
     this.block = block;
-    this.window = window;
     this.offset = block.length;
   }
 

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { expect } from "chai";
 import { MIB } from "../../common/limits.js";
+import { encodeChunks } from "../../proto/chunks.js";
 import { BlockStream, Datanode } from "../../proto/gen/services.js";
 import { Compression, ReplicaChangeState } from "../../proto/gen/types.js";
 import { until } from "../support/until.js";
@@ -64,6 +65,22 @@ describe("write pipeline", () => {
     expect((await cluster.client.read(all[2]!, block, 1000, 1010)).equals(data.subarray(1000, 1010))).to.equal(true);
     await cluster.client.write(all, 6, Buffer.alloc(0));
     await until(() => cluster.namenode.wasTold(3, 6, FINALIZED), { what: "the empty block" });
+  });
+
+  it("takes the first packet along with the opening: a small block costs one call", async () => {
+    const all = cluster.pipeline(1, 2, 3);
+    const data = Buffer.from("small");
+    const { chunks, body } = encodeChunks(data, Compression.RAW);
+    const first = { block: 8, generation: 1, sequence: 0, offset: 0, chunks, last: true, sync: false };
+    const stream = await cluster.client.open(all, 8, 1, { first: { header: first, body } });
+    await until(() => stream.acks.length > 0, { what: "the ack" });
+    expect(stream.acks[0]).to.include({ block: 8, sequence: 0, error: null });
+    for (const d of all) {
+      const found = await cluster.client.read(d, { id: 8, generation: 1, length: data.length });
+      expect(found.toString()).to.equal("small");
+    }
+    const other = { header: { ...first, block: 9 }, body };
+    expect(await codeOf(cluster.client.open(all, 10, 1, { first: other }))).to.equal("EINVAL");
   });
 
   it("lets readers see what is acknowledged of an unfinished block, and no more", async () => {

@@ -9,7 +9,7 @@ import { checkChunks } from "../../proto/chunks.js";
 import { LinkPool } from "../../proto/connect.js";
 import { type CallContext, Dispatcher, WithBody } from "../../proto/dispatch.js";
 import { BlockAcks, BlockStream, Datanode } from "../../proto/gen/services.js";
-import type { DatanodeAddress, OpenWriteRequest, PacketHeader } from "../../proto/gen/types.js";
+import type { DatanodeAddress, OpenWriteRequest, PacketAck, PacketHeader } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import { type LinkServer, listen } from "../../proto/server.js";
 
@@ -45,6 +45,7 @@ export class FakeDatanode {
   aborts = 0;
   #server: LinkServer | undefined;
   #pool: LinkPool | undefined;
+  readonly #early = new Map<number, PacketAck>();
 
   constructor(id: number) {
     this.id = id;
@@ -59,7 +60,10 @@ export class FakeDatanode {
     const acks = new Dispatcher().take(BlockAcks, {
       ack: (ack) => {
         const replica = this.replicas.get(ack.block);
-        if (replica?.generation !== ack.generation) return;
+        if (replica?.generation !== ack.generation) {
+          this.#early.set(ack.block, ack); // of a packet that went along with an OpenWrite still under way
+          return;
+        }
         // Whoever is next in the pipeline is meant unless it says whom.
         replica.up?.push(BlockAcks.ack, ack);
       },
@@ -125,7 +129,7 @@ export class FakeDatanode {
     return replica;
   }
 
-  async #openWrite(request: OpenWriteRequest, { link }: CallContext) {
+  async #openWrite(request: OpenWriteRequest, { link, body }: CallContext) {
     this.opens++;
     const { block, resumeGeneration, rest } = request;
     await this.onOpen(request);
@@ -152,7 +156,10 @@ export class FakeDatanode {
       try {
         replica.down = await this.#pool!.get(next.host, next.port);
         const onward = { ...request, rest: further, datanode: next.id };
-        window = Math.min(window, (await replica.down.call(Datanode.openWrite, onward, { deadlineMs: 5_000 })).window);
+        window = Math.min(
+          window,
+          (await replica.down.call(Datanode.openWrite, onward, { deadlineMs: 5_000, body })).window,
+        );
       } catch (err) {
         throw blame(next, err);
       }
@@ -163,10 +170,18 @@ export class FakeDatanode {
       });
     }
     this.replicas.set(block.id, replica);
+    if (request.first !== null) this.#take(request.first, body, undefined);
+    const early = this.#early.get(block.id);
+    if (early?.generation === block.generation) link.push(BlockAcks.ack, early);
+    this.#early.delete(block.id);
     return { window };
   }
 
   #packet(header: PacketHeader, { body, raw }: CallContext): void {
+    this.#take(header, body, raw);
+  }
+
+  #take(header: PacketHeader, body: Buffer, onward: Buffer | undefined): void {
     const replica = this.replicas.get(header.block);
     if (replica?.generation !== header.generation) return;
     this.packets++;
@@ -181,11 +196,10 @@ export class FakeDatanode {
     replica.stored = Buffer.concat([replica.stored, body]);
     if (header.last) replica.finalized = true;
     if (header.sync) replica.synced = true;
-    if (replica.down !== undefined) replica.down.sendFrame(raw);
-    else {
+    if (replica.down === undefined) {
       const { block, generation, sequence } = header;
       replica.up?.push(BlockAcks.ack, { block, generation, sequence });
-    }
+    } else if (onward !== undefined) replica.down.sendFrame(onward);
   }
 
   #break(block: number, replica: FakeReplica, err: Error, datanode: number): void {

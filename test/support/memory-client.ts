@@ -9,6 +9,7 @@ import type {
   Metadata,
   Name,
   NewInode,
+  RenameFlags,
 } from "../../client/contract.js";
 import { type Clock, RealClock, type Timestamp } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
@@ -84,6 +85,11 @@ export class MemoryClient implements CairnClient {
     this.#names.content(ino, () => {}).failure = failure;
   }
 
+  /** Inodes without a name that are kept because somebody has them open. */
+  get held(): ReadonlySet<number> {
+    return this.#names.held;
+  }
+
   /** Files that are open now. */
   get openFiles(): number {
     return this.#open.size;
@@ -97,6 +103,8 @@ export class MemoryClient implements CairnClient {
 
 /** Names and attributes in memory. Synchronous inside: the Proxy above makes promises of it. */
 class MemoryMetadata implements Metadata {
+  /** Inodes without a name that are kept because somebody has them open. */
+  readonly held = new Set<number>();
   readonly #nodes = new Map<number, Node>();
   readonly #clock: Clock;
   readonly #capacity: Capacity | undefined;
@@ -168,10 +176,11 @@ class MemoryMetadata implements Metadata {
     this.#change(dir, { mtime: this.#clock.timestamp(), nlink: dir.inode.nlink + links });
   }
 
-  /** Takes one name from a node; the last one takes the node. */
-  #drop(node: Node): Inode {
+  /** Takes one name from a node; the last one takes the node, unless it is to be held. */
+  #drop(node: Node, hold: boolean): Inode {
     const inode = this.#change(node, { nlink: isDir(node) ? 0 : node.inode.nlink - 1 });
-    if (inode.nlink === 0) this.#nodes.delete(inode.ino);
+    if (inode.nlink === 0 && hold) this.held.add(inode.ino);
+    else if (inode.nlink === 0) this.#nodes.delete(inode.ino);
     return inode;
   }
 
@@ -284,21 +293,29 @@ class MemoryMetadata implements Metadata {
     return this.#change(node, { nlink: node.inode.nlink + 1 });
   }
 
-  async unlink(dir: number, name: Name): Promise<void> {
+  async unlink(dir: number, name: Name, hold = false): Promise<number | undefined> {
     const node = this.#child(dir, name);
     if (isDir(node)) throw new CairnError("EISDIR", `unlink directory ${latin1(name)}`);
     this.#dir(dir).children.delete(latin1(name));
     this.#changeDir(this.#dir(dir));
-    this.#drop(node);
+    return this.#keep(this.#drop(node, hold));
   }
 
-  async rmdir(dir: number, name: Name): Promise<void> {
+  async rmdir(dir: number, name: Name, hold = false): Promise<number | undefined> {
     const node = this.#child(dir, name);
     if (!isDir(node)) throw new CairnError("ENOTDIR", `remove directory ${latin1(name)}`);
     if (node.children.size > 0) throw new CairnError("ENOTEMPTY", `remove directory ${latin1(name)}`);
     this.#dir(dir).children.delete(latin1(name));
     this.#changeDir(this.#dir(dir), -1);
-    this.#drop(node);
+    return this.#keep(this.#drop(node, hold));
+  }
+
+  #keep({ ino }: Inode): number | undefined {
+    return this.held.has(ino) ? ino : undefined;
+  }
+
+  async release(inos: readonly number[]): Promise<void> {
+    for (const ino of inos) if (this.held.delete(ino)) this.#nodes.delete(ino);
   }
 
   async rename(
@@ -306,7 +323,7 @@ class MemoryMetadata implements Metadata {
     fromName: Name,
     toDir: number,
     toName: Name,
-    flags: { noReplace?: boolean; exchange?: boolean } = {},
+    flags: RenameFlags = {},
   ): Promise<{ moved: Inode; replaced?: Inode }> {
     const node = this.#child(fromDir, fromName);
     const [source, target] = [this.#dir(fromDir), this.#dir(toDir)];
@@ -323,7 +340,7 @@ class MemoryMetadata implements Metadata {
     if (other && flags.exchange) {
       source.children.set(latin1(fromName), other.inode.ino);
       replaced = this.#change(other, isDir(other) ? { parent: fromDir } : {});
-    } else if (other) replaced = this.#drop(other);
+    } else if (other) replaced = this.#drop(other, flags.hold === true);
     this.#changeDir(source);
     this.#changeDir(target);
     const moved = this.#change(node, isDir(node) ? { parent: toDir } : {});
