@@ -34,8 +34,8 @@ export interface SessionsOptions {
 }
 
 /**
- * The clients of the namenode. A session outlives its connection by its lease. When it ends, the records of its calls go,
- * and its pending blocks are nobody's. Sessions are not in the store: after a restart those with records are given a
+ * The clients of the namenode. A session outlives its connection by its lease. When it ends, the records of its calls go, with
+ * the nameless inodes it had open (calls took their names, so there are records), and its pending blocks are nobody's. Sessions are not in the store: after a restart those with records are given a
  * lease to come back in.
  */
 export class Sessions {

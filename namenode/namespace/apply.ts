@@ -7,6 +7,7 @@ import { forgetCalls, recordCall } from "./edits/calls.js";
 import { Change } from "./edits/change.js";
 import { format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
 import { commit } from "./edits/content.js";
+import { release, releaseAll } from "./edits/held.js";
 import { create, link, rename, unlink } from "./edits/names.js";
 import { reclaim } from "./edits/reclaim.js";
 
@@ -35,8 +36,15 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.removeXattr !== null) return removeXattr(change, edit.removeXattr);
   if (edit.reserveBlockIds !== null) return reserveBlockIds(change, edit.reserveBlockIds.next);
   if (edit.reserveGenerations !== null) return reserveGenerations(change, edit.reserveGenerations.next);
-  if (edit.forgetSession !== null) return forgetCalls(change, edit.forgetSession.session);
+  if (edit.release !== null) return release(change, edit.release);
+  if (edit.forgetSession !== null) return forgetSession(change, edit.forgetSession.session);
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
   if (edit.format !== null) return format(change, edit.format);
   throw new InvariantError(`edit ${change.index} does something this version knows`);
+}
+
+/** A session has ended: nobody will repeat its calls, nor use what it held. */
+function forgetSession(change: Change, session: number): void {
+  releaseAll(change, session);
+  forgetCalls(change, session);
 }

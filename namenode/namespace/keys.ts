@@ -116,6 +116,13 @@ export const RECLAIM: RangeOptions = prefix("R");
 /** The inode in a key of the reclaim list. */
 export const inoOfReclaim = (key: Key): number => readU64(key, 9);
 
+/** (session, ino) → nothing: an inode without a name that a session has open. It is on no reclaim list until that ends. */
+export const heldKey = (session: number, ino: number): Key => `H${u64(session)}${u64(ino)}`;
+/** All that a session holds. */
+export const heldBy = (session: number): RangeOptions => prefix(`H${u64(session)}`);
+/** The inode in a key of what is held. */
+export const inoOfHeld = (key: Key): number => readU64(key, 9);
+
 /** datanode id → RegisterDatanodeEdit, the last one of that datanode */
 export const datanodeKey = (id: number): Key => `M${u32(id)}`;
 /** All datanodes ever registered, by id. */

@@ -1,5 +1,6 @@
 import type { Clock } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
+import { MAX_BLOCKS_PAGE } from "../../common/limits.js";
 import type { Handler } from "../../proto/dispatch.js";
 import type { Namenode } from "../../proto/gen/services.js";
 import type {
@@ -9,6 +10,7 @@ import type {
   OpenSessionReplyInit,
   OpenSessionRequest,
   Policy,
+  ReleaseRequest,
   SyncJournalReplyInit,
 } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
@@ -19,6 +21,7 @@ import { checkCall, checkLabel, id, inRange } from "./checks.js";
 import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js";
 import { commit, getExtents } from "./operations/content.js";
 import { type Context, known } from "./operations/context.js";
+import { heldBy, release } from "./operations/held.js";
 import { create, link, unlink } from "./operations/names.js";
 import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
 import { rename } from "./operations/rename.js";
@@ -97,7 +100,7 @@ export class NamespaceService {
       unlink: (request) =>
         this.#once(
           request.call,
-          () => ({}),
+          ({ ino }) => ({ held: heldBy(kv, request.call.session, ino) }),
           () => unlink(ctx, request),
         ),
       rename: (request) =>
@@ -106,6 +109,7 @@ export class NamespaceService {
           ({ ino, index, replaced }) => ({ moved: known(kv, ino), replaced: readInode(kv, replaced) ?? null, index }),
           () => rename(ctx, request),
         ),
+      release: (request) => this.#release(request),
       setXattr: (request) => this.#once(request.call, again, () => setXattr(ctx, request)),
       removeXattr: (request) => this.#once(request.call, again, () => removeXattr(ctx, request)),
       commit: (request) =>
@@ -145,6 +149,15 @@ export class NamespaceService {
       if (lastIndex > this.#appended) this.#appended = lastIndex;
       return reply;
     });
+  }
+
+  /** May be done twice, so it needs no record. */
+  async #release(request: ReleaseRequest): Promise<Record<string, never>> {
+    inRange(request.inos.length, 0, MAX_BLOCKS_PAGE, "inodes to release");
+    const full = this.#options.room();
+    if (full !== undefined) await full;
+    this.#options.sessions.renew(request.session);
+    return this.#settled(release(this.#context, request));
   }
 
   #open({ session, name, host, pending }: OpenSessionRequest, connection: Link): OpenSessionReplyInit {

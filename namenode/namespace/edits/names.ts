@@ -1,11 +1,10 @@
 import { invariant } from "../../../common/errors.js";
 import type { CreateEdit, Inode, LinkEdit, RenameEdit, UnlinkEdit } from "../../../proto/gen/types.js";
-import { dentryKey, reclaimKey } from "../keys.js";
+import { dentryKey } from "../keys.js";
 import { readDentry, writeDentry } from "../records.js";
 import { isDirectory } from "../types.js";
 import type { Change } from "./change.js";
-
-const NOTHING = new Uint8Array(0);
+import { abandon, hold } from "./held.js";
 
 /** A new inode under a new name. */
 export function create(change: Change, { dir, name, inode }: CreateEdit): void {
@@ -32,13 +31,13 @@ export function link(change: Change, { ino, dir, name }: LinkEdit): void {
   change.effects.inode = inode;
 }
 
-/** Removes a name; with the last one the inode goes to the reclaim list. */
-export function unlink(change: Change, { dir, name }: UnlinkEdit): void {
+/** Removes a name; with the last one the inode goes to the reclaim list, or is held for the session that has it open. */
+export function unlink(change: Change, { dir, name, hold }: UnlinkEdit): void {
   const parent = change.inode(dir);
   const inode = held(change, dir, name);
   removeName(change, parent, name, inode);
   change.modify(parent);
-  loseName(change, inode);
+  loseName(change, inode, hold);
   change.effects.inode = inode;
 }
 
@@ -59,7 +58,7 @@ export function rename(change: Change, edit: RenameEdit): void {
     invariant(replaced !== undefined, "an exchange has both names");
     addName(change, from, fromName, replaced);
     change.touch(replaced);
-  } else if (replaced !== undefined) loseName(change, replaced);
+  } else if (replaced !== undefined) loseName(change, replaced, edit.hold);
   change.touch(moved);
   change.modify(from);
   if (to !== from) change.modify(to);
@@ -91,8 +90,8 @@ function removeName(change: Change, dir: Inode, name: Uint8Array, inode: Inode):
   invariant(dir.size >= 0 && dir.nlink >= 2, `directory ${dir.ino} has sound counts`);
 }
 
-/** An inode has lost a name; the last one's loss puts it on the reclaim list. A directory has only one. */
-function loseName(change: Change, inode: Inode): void {
+/** An inode has lost a name; with the last one (a directory has only one) it is nobody's, but for a session that has it open. */
+function loseName(change: Change, inode: Inode, session: number): void {
   if (isDirectory(inode)) {
     invariant(inode.size === 0 && inode.nlink === 2, `directory ${inode.ino} is empty when it goes`);
     inode.nlink = 0;
@@ -103,6 +102,6 @@ function loseName(change: Change, inode: Inode): void {
   }
   change.touch(inode);
   if (inode.nlink > 0) return;
-  change.kv.put(reclaimKey(change.index, inode.ino), NOTHING);
-  change.effects.reclaimable = true;
+  if (session !== 0) hold(change, session, inode.ino);
+  else abandon(change, inode.ino);
 }

@@ -7,6 +7,7 @@ import type {
   InodeReplyInit,
   LinkRequest,
   Policy,
+  UnlinkReplyInit,
   UnlinkRequest,
 } from "../../../proto/gen/types.js";
 import { checkName, checkPolicy, isDots, valid } from "../checks.js";
@@ -26,6 +27,7 @@ import {
   S_ISGID,
 } from "../types.js";
 import { type Context, callOf, known, livingDirectory, named, nameError } from "./context.js";
+import { heldBy } from "./held.js";
 
 const TYPES: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK]);
 
@@ -122,8 +124,8 @@ export function link(ctx: Context, request: LinkRequest): InodeReplyInit {
 }
 
 /** Removes a name: of an empty directory, or of anything else, as the request says. */
-export function unlink(ctx: Context, request: UnlinkRequest): Record<string, never> {
-  const { dir, name, directory } = request;
+export function unlink(ctx: Context, request: UnlinkRequest): UnlinkReplyInit {
+  const { dir, name, directory, call } = request;
   livingDirectory(ctx.kv, dir);
   checkName(name);
   if (isDots(name)) {
@@ -136,6 +138,7 @@ export function unlink(ctx: Context, request: UnlinkRequest): Record<string, nev
   if (isDir && !directory) throw nameError("EISDIR", "remove", dir, name, "it is a directory");
   if (!isDir && directory) throw nameError("ENOTDIR", "remove", dir, name, "it is no directory");
   if (isDir && named(ctx.kv, dentry).size > 0) throw nameError("ENOTEMPTY", "remove", dir, name, "it is not empty");
-  ctx.editor.apply({ call: callOf(request.call), unlink: { dir, name } });
-  return {};
+  const hold = request.hold ? call.session : 0;
+  const { effects } = ctx.editor.apply({ call: callOf(call), unlink: { dir, name, hold } });
+  return { held: heldBy(ctx.kv, hold, effects.inode!.ino) };
 }

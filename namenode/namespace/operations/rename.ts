@@ -40,7 +40,7 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
 
   const { index, effects } = ctx.editor.apply({
     call: callOf(request.call),
-    rename: { fromDir, fromName, toDir, toName, exchange },
+    rename: { fromDir, fromName, toDir, toName, exchange, hold: request.hold ? request.call.session : 0 },
   });
   return { moved: effects.inode!, replaced: effects.replaced ?? null, index };
 }
