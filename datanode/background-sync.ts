@@ -37,15 +37,20 @@ export class BackgroundSync {
   /** Has a finalized replica synced; the file is closed after that. */
   add(volume: Volume, id: number, file: DiskFile): void {
     if (this.#closed || this.#waiting.length >= MAX_WAITING) {
-      void this.#close(file);
+      this.close(file);
       return;
     }
     this.#waiting.push({ id, volume, file, due: this.#clock.monotonic() + DELAY_MS });
     if (this.#timer === undefined && this.#running === undefined) this.#schedule(DELAY_MS);
   }
 
+  /** Closes the file of a replica that need not be synced (any more). */
+  close(file: DiskFile): void {
+    file.close().catch((err) => this.#log.warn({ err: messageOf(err) }, "a block file could not be closed"));
+  }
+
   /** Syncs what still waits, and takes no more. */
-  async close(): Promise<void> {
+  async finish(): Promise<void> {
     this.#closed = true;
     this.#timer?.clear();
     await this.#running;
@@ -84,14 +89,6 @@ export class BackgroundSync {
     } catch (err) {
       this.#log.warn({ block: id, err: messageOf(err) }, "a replica could not be synced");
     }
-    await this.#close(file);
-  }
-
-  async #close(file: DiskFile): Promise<void> {
-    try {
-      await file.close();
-    } catch (err) {
-      this.#log.warn({ err: messageOf(err) }, "a block file could not be closed");
-    }
+    this.close(file);
   }
 }

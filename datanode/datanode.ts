@@ -130,7 +130,7 @@ export class Datanode {
     const auth = new LinkAuth(secret);
     await this.#store.open();
     this.#closers.push(() => this.#store.close());
-    this.#closers.push(() => this.#background.close());
+    this.#closers.push(() => this.#background.finish());
     const parts = await this.#assemble(auth);
     this.#parts = parts;
     const { host, port } = this.#settings;
@@ -176,11 +176,11 @@ export class Datanode {
     });
     const bootId = await store.volumes.disk.readText("/proc/sys/kernel/random/boot_id");
     const onDoubt = orders.doubt.bind(orders);
-    const reads = new Reads({ store, pipeline, memory: this.#replies, onDoubt, bootId: bootId.trim() });
+    const reads = new Reads({ store, pipeline, memory: this.#replies, onDoubt, bootId: bootId.trim(), clock });
     const dispatcher = new Dispatcher()
       .serve(DatanodeService, {
         openWrite: (request, context) => pipeline.openWrite(request, context),
-        readBlock: (request) => reads.readBlock(request),
+        readBlock: (request, { link }) => reads.readBlock(request, link),
         openLocal: (request) => reads.openLocal(request),
         syncBlocks: (request) => reads.syncBlocks(request),
         abortWrite: async (request) => {

@@ -1,3 +1,5 @@
+import { messageOf } from "../common/errors.js";
+import type { Logger } from "../common/log.js";
 import type { BlockFile } from "./block-file.js";
 import type { PlacedReplica } from "./replica-map.js";
 
@@ -18,10 +20,12 @@ interface Entry {
 export class OpenFiles {
   readonly #open: (replica: PlacedReplica) => Promise<BlockFile>;
   readonly #entries = new Map<number, Entry>();
+  readonly #log: Logger;
   #chunks = 0;
 
-  constructor(open: (replica: PlacedReplica) => Promise<BlockFile>) {
+  constructor(open: (replica: PlacedReplica) => Promise<BlockFile>, log: Logger) {
     this.#open = open;
+    this.#log = log;
   }
 
   /** Runs something on a replica's open file, which stays open until then. */
@@ -38,7 +42,7 @@ export class OpenFiles {
       return await run(file);
     } finally {
       entry.users--;
-      if (entry.evicted && entry.users === 0) await close(entry);
+      if (entry.evicted && entry.users === 0) await this.#close(entry);
     }
   }
 
@@ -49,7 +53,7 @@ export class OpenFiles {
     this.#entries.delete(id);
     this.#chunks -= entry.chunks;
     entry.evicted = true;
-    if (entry.users === 0) void close(entry);
+    if (entry.users === 0) void this.#close(entry);
   }
 
   /** Closes every file that is not in use. */
@@ -81,9 +85,13 @@ export class OpenFiles {
       if (users === 0) this.evict(id);
     }
   }
-}
 
-async function close(entry: Entry): Promise<void> {
-  const file = await entry.opening.catch(() => undefined);
-  await file?.close();
+  async #close(entry: Entry): Promise<void> {
+    const file = await entry.opening.catch(() => undefined); // whoever wanted to use it has the error
+    try {
+      await file?.close();
+    } catch (err) {
+      this.#log.warn({ path: file?.path, err: messageOf(err) }, "a block file could not be closed");
+    }
+  }
 }

@@ -1,3 +1,4 @@
+import type { Clock } from "../common/clock.js";
 import { CairnError, codeOf } from "../common/errors.js";
 import { CHUNK_SIZE, MAX_BLOCKS_PAGE, MAX_CHUNKS, MAX_READ } from "../common/limits.js";
 import { readFully } from "../proto/block-footer.js";
@@ -9,8 +10,9 @@ import type {
   ReadBlockRequest,
   SyncBlocksRequest,
 } from "../proto/gen/types.js";
+import type { Link } from "../proto/link.js";
 import type { ChunkData } from "./block-file.js";
-import type { ByteBudget } from "./byte-budget.js";
+import { ByteBudget } from "./byte-budget.js";
 import type { Pipeline } from "./pipeline.js";
 import type { PlacedReplica } from "./replica-map.js";
 import type { ReplicaStore } from "./store.js";
@@ -19,6 +21,8 @@ import type { ReplicaStore } from "./store.js";
 const MEMORY_DEADLINE_MS = 10_000;
 /** What a reply of few bytes costs all the same. */
 const LEAST_COST = 4096;
+/** What the replies to one connection may take of the memory for all: a reader that is slow must not stop the others. */
+const SHARE = 1 / 4;
 /** Replicas synced at once by one SyncBlocks: each occupies a thread. */
 const PARALLEL_SYNCS = 2;
 
@@ -31,11 +35,13 @@ export interface ReadsOptions {
   onDoubt: (replica: PlacedReplica) => void;
   /** This machine's /proc/sys/kernel/random/boot_id. */
   bootId: string;
+  clock: Clock;
 }
 
 /** Answers readers. */
 export class Reads {
   readonly #options: ReadsOptions;
+  readonly #shares = new WeakMap<Link, ByteBudget>();
   #bytesRead = 0;
 
   constructor(options: ReadsOptions) {
@@ -47,20 +53,19 @@ export class Reads {
     return this.#bytesRead;
   }
 
-  /** Datanode.ReadBlock. */
-  async readBlock(request: ReadBlockRequest): Promise<WithBody<ReadBlockReplyInit>> {
+  /** Datanode.ReadBlock. @param link to the reader */
+  async readBlock(request: ReadBlockRequest, link: Link): Promise<WithBody<ReadBlockReplyInit>> {
     const { offset, length } = request;
     if (length < 1 || length > MAX_READ) throw new CairnError("EINVAL", `cannot read ${length} bytes at once`);
-    const { memory } = this.#options;
     // The chunks at either end may reach over what was asked for.
     const cost = Math.max(LEAST_COST, length + 2 * CHUNK_SIZE);
-    const taken = await memory.take(cost, cost, MEMORY_DEADLINE_MS);
+    const giveBack = await this.#take(cost, link);
     try {
       const { run, body } = await this.#read(request, offset, offset + length);
       this.#bytesRead += body.length;
-      return new WithBody({ offset: run.offset, chunks: run.chunks }, body, () => memory.give(taken));
+      return new WithBody({ offset: run.offset, chunks: run.chunks }, body, giveBack);
     } catch (err) {
-      memory.give(taken);
+      giveBack();
       throw err;
     }
   }
@@ -85,6 +90,27 @@ export class Reads {
     };
     await Promise.all(Array.from({ length: PARALLEL_SYNCS }, worker));
     return {};
+  }
+
+  /** Takes memory for a reply; returns what gives it back. EBUSY. */
+  async #take(bytes: number, link: Link): Promise<() => void> {
+    const { memory, clock } = this.#options;
+    let share = this.#shares.get(link);
+    if (share === undefined) {
+      share = new ByteBudget("one reader", Math.floor(memory.limit * SHARE), clock);
+      this.#shares.set(link, share);
+    }
+    const own = await share.take(bytes, bytes, MEMORY_DEADLINE_MS);
+    try {
+      const taken = await memory.take(bytes, bytes, MEMORY_DEADLINE_MS);
+      return () => {
+        memory.give(taken);
+        share.give(own);
+      };
+    } catch (err) {
+      share.give(own);
+      throw err;
+    }
   }
 
   async #read({ block, generation }: ReadBlockRequest, from: number, to: number): Promise<ChunkData> {

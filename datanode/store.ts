@@ -36,7 +36,7 @@ export class ReplicaStore {
   constructor(options: StoreOptions) {
     this.#options = options;
     this.#log = options.log;
-    this.#files = new OpenFiles((r) => BlockFile.open(this.volumeOf(r), r, this.volumes.version.cluster));
+    this.#files = new OpenFiles((r) => BlockFile.open(this.volumeOf(r), r, this.volumes.version.cluster), this.#log);
     this.volumes = new VolumeSet({
       ...options,
       found: (volume, replica) => this.#found(volume, replica),
@@ -80,7 +80,7 @@ export class ReplicaStore {
     const replica = { id: unfinished.id, generation, length: unfinished.table.length };
     const { volume } = unfinished;
     const file = await unfinished.finalize(replica, this.volumes.version.cluster, sync);
-    if (sync) await file.close();
+    if (sync) this.#options.background.close(file);
     else this.#options.background.add(volume, replica.id, file);
     const older = this.map.get(replica.id);
     if (older !== undefined) this.#forget(older);
