@@ -1,3 +1,4 @@
+import type { Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
 import type { Validity } from "./validity.js";
 
@@ -11,6 +12,8 @@ interface CachedInode {
   mark: number;
   /** The size that the kernel was last told, or has made itself by writing; undefined when it was told none. */
   told: number | undefined;
+  /** What the file was when the kernel began to keep the pages it has; undefined when its pages may be of any state. */
+  pages: { readonly size: number; readonly mtime: Timestamp } | undefined;
   /** False once this mount did something that changed size or times in a way it cannot tell. Owner and mode still hold. */
   complete: boolean;
 }
@@ -57,6 +60,24 @@ export class MetadataCache {
     if (cached) cached.told = inode.size;
   }
 
+  /** Whether the pages that the kernel may have of a file are those of the file as it is now. */
+  hasPagesOf({ ino, size, mtime }: Inode): boolean {
+    const pages = this.#inodes.get(ino)?.pages;
+    return pages?.size === size && pages.mtime.sec === mtime.sec && pages.mtime.nsec === mtime.nsec;
+  }
+
+  /** The pages that the kernel has, or will read, are of this state. */
+  keepPages({ ino, size, mtime }: Inode): void {
+    const cached = this.#inodes.get(ino);
+    if (cached) cached.pages = { size, mtime };
+  }
+
+  /** The file has changed by our doing, perhaps not by ours alone: the kernel's pages may not be kept over the next open. */
+  distrustPages(ino: number): void {
+    const cached = this.#inodes.get(ino);
+    if (cached) cached.pages = undefined;
+  }
+
   /** The namenode's answer. One that is older than what is known is passed over. */
   putInode(inode: Inode, question: Question): void {
     const cached = this.#inodes.get(inode.ino);
@@ -64,7 +85,13 @@ export class MetadataCache {
     this.#inodes.delete(inode.ino);
     // A target shares memory with the whole message it came in.
     const kept = inode.target.length > 0 ? { ...inode, target: Buffer.from(inode.target) } : inode;
-    this.#inodes.set(inode.ino, { inode: kept, mark: question.mark, told: cached?.told, complete: true });
+    this.#inodes.set(inode.ino, {
+      inode: kept,
+      mark: question.mark,
+      told: cached?.told,
+      pages: cached?.pages,
+      complete: true,
+    });
     evict(this.#inodes, MAX_INODES);
   }
 
@@ -74,6 +101,12 @@ export class MetadataCache {
     if (!cached) return;
     cached.complete = false;
     if (size !== undefined) cached.told = size;
+  }
+
+  /** This mount changed attributes of the inode in a way only the namenode knows. */
+  distrust(ino: number): void {
+    const cached = this.#inodes.get(ino);
+    if (cached) cached.mark = Number.NEGATIVE_INFINITY;
   }
 
   forgetInode(ino: number): void {

@@ -8,12 +8,14 @@ import { MetadataCache } from "./cache.js";
 import { DirectoryStream } from "./directory.js";
 import { FileHandles } from "./files.js";
 import { HandleTable } from "./handles.js";
+import { Holds } from "./holds.js";
 import { isDirectory, isRegular, statisticsOf } from "./inode.js";
 import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, Opened } from "./types.js";
 import type { Validity } from "./validity.js";
 import { checkXattrName } from "./xattr.js";
 
-const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, O_EXCL } = constants;
+const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IXGRP, O_EXCL } = constants;
+const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const PERMISSIONS = 0o7777;
 /** Entries asked of the namenode at once when a directory is read. */
@@ -29,12 +31,14 @@ export class FileSystem {
   readonly #client: CairnClient;
   readonly #cache: MetadataCache;
   readonly #files: FileHandles;
+  readonly #holds: Holds;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
 
   constructor(options: { client: CairnClient; validity: Validity; log: Logger }) {
     this.#client = options.client;
     this.#cache = new MetadataCache(options.validity);
-    this.#files = new FileHandles(options.client, this.#cache, options.log);
+    this.#holds = new Holds(options.client.meta, options.log);
+    this.#files = new FileHandles(options.client, this.#cache, this.#holds, options.log);
   }
 
   // ---- names ----
@@ -88,15 +92,15 @@ export class FileSystem {
   /** Removes a name that is no directory. EISDIR, ENOENT. */
   async unlink(dir: number, name: Buffer, _caller: Caller): Promise<void> {
     checkName(name);
-    await this.#client.meta.unlink(dir, name);
-    this.#removed(dir, name);
+    const hold = this.#holds.wanted(this.#cache.dentry(dir, name));
+    this.#removed(dir, name, await this.#client.meta.unlink(dir, name, hold));
   }
 
   /** Removes an empty directory. ENOTEMPTY, ENOTDIR, ENOENT. */
   async rmdir(dir: number, name: Buffer, _caller: Caller): Promise<void> {
     checkName(name);
-    await this.#client.meta.rmdir(dir, name);
-    this.#removed(dir, name);
+    const hold = this.#holds.wanted(this.#cache.dentry(dir, name));
+    this.#removed(dir, name, await this.#client.meta.rmdir(dir, name, hold));
   }
 
   /** Moves a name, over an existing one where rename(2) may. */
@@ -108,9 +112,11 @@ export class FileSystem {
   ): Promise<void> {
     checkName(from.name);
     checkName(to.name);
-    const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, flags);
+    const hold = this.#holds.wanted(this.#cache.dentry(to.dir, to.name));
+    const how = { ...flags, hold };
+    const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, how);
     this.#removed(from.dir, from.name);
-    this.#removed(to.dir, to.name);
+    this.#removed(to.dir, to.name, hold && replaced?.nlink === 0 ? replaced.ino : undefined);
     const question = this.#cache.question();
     this.#cache.putInode(moved, question);
     this.#cache.putDentry(to.dir, to.name, moved.ino, question);
@@ -157,7 +163,9 @@ export class FileSystem {
     this.#cache.changed(dir);
   }
 
-  #removed(dir: number, name: Buffer): void {
+  /** @param kept the inode that has lost its last name, when the namenode keeps it for us */
+  #removed(dir: number, name: Buffer, kept?: number): void {
+    if (kept !== undefined) this.#holds.kept(kept);
     const ino = this.#cache.removeDentry(dir, name);
     if (ino !== undefined) this.#cache.changed(ino);
     this.#cache.changed(dir);
@@ -178,6 +186,9 @@ export class FileSystem {
   /** Changes attributes. A size is set before the times are, so that these stay as given. */
   async setattr(ino: number, update: AttributeUpdate, _caller: Caller): Promise<Inode> {
     const { size, ...change } = update;
+    const chown = change.uid !== undefined || change.gid !== undefined;
+    const left = chown && change.mode === undefined ? await this.#unprivileged(ino) : undefined;
+    if (left !== undefined) change.mode = left;
     let inode: Inode | undefined;
     if (size !== undefined) inode = await this.#files.truncate(this.#cache.inode(ino) ?? (await this.#ask(ino)), size);
     if (Object.keys(change).length > 0) {
@@ -189,6 +200,19 @@ export class FileSystem {
       this.#cache.putInode(inode, question);
     }
     return inode ? this.#files.effective(inode) : this.#attributes(ino);
+  }
+
+  /** A file loses setuid, and setgid where its group may execute it: what a write by one without CAP_FSETID does. */
+  async dropPrivileges(ino: number, caller: Caller): Promise<void> {
+    const mode = await this.#unprivileged(ino);
+    if (mode !== undefined) await this.setattr(ino, { mode }, caller);
+  }
+
+  /** The mode of a file without what dropPrivileges() takes; undefined when it has none of that. */
+  async #unprivileged(ino: number): Promise<number | undefined> {
+    const inode = this.#files.committed(ino) ?? this.#cache.ownership(ino) ?? (await this.#ask(ino));
+    const dropped = S_ISUID | ((inode.mode & S_IXGRP) === 0 ? 0 : S_ISGID);
+    return isDirectory(inode) || (inode.mode & dropped) === 0 ? undefined : inode.mode & ~dropped;
   }
 
   /** Changes attributes of an open file. EBADF. */
@@ -243,10 +267,15 @@ export class FileSystem {
    * @param flags of open(2): access mode, O_APPEND and O_TRUNC are heeded. EISDIR, ESTALE.
    */
   async open(ino: number, flags: number, _caller: Caller): Promise<Opened> {
-    const inode = await this.#ask(ino);
-    if (isDirectory(inode)) throw new CairnError("EISDIR", `open directory ${ino} as a file`);
-    if (!isRegular(inode)) throw new CairnError("ENXIO", `open special file ${ino}, which is the kernel's to open`);
-    return this.#files.open(inode, flags);
+    this.#holds.pin(ino);
+    try {
+      const inode = await this.#ask(ino);
+      if (isDirectory(inode)) throw new CairnError("EISDIR", `open directory ${ino} as a file`);
+      if (!isRegular(inode)) throw new CairnError("ENXIO", `open special file ${ino}, which is the kernel's to open`);
+      return await this.#files.open(inode, flags);
+    } finally {
+      this.#holds.unpin(ino);
+    }
   }
 
   /** Reads into target; resolves to the bytes read, less than asked only at the end of the file. EBADF, EIO. */
@@ -282,6 +311,7 @@ export class FileSystem {
     const inode = this.#cache.ownership(ino) ?? (await this.#ask(ino));
     if (!isDirectory(inode)) throw new CairnError("ENOTDIR", `open inode ${ino} as a directory`);
     const stream = new DirectoryStream((after) => this.#client.meta.readDirectory(ino, after, DIRECTORY_PAGE));
+    this.#holds.pin(ino);
     return this.#directories.add({ ino, stream });
   }
 
@@ -297,10 +327,11 @@ export class FileSystem {
   ): Promise<void> {
     const { ino, stream } = this.#directories.get(handle);
     if (from === 0) stream.rewind();
-    if (from === 0 && !take({ name: Buffer.from("."), ino, mode: S_IFDIR, next: 1 })) return;
+    const dots = { mode: S_IFDIR, attributes: () => undefined };
+    if (from === 0 && !take({ ...dots, name: Buffer.from("."), ino, next: 1 })) return;
     if (from <= 1) {
       const parent = (this.#cache.ownership(ino) ?? (await this.#ask(ino))).parent || ROOT_INO;
-      if (!take({ name: Buffer.from(".."), ino: parent, mode: S_IFDIR, next: 2 })) return;
+      if (!take({ ...dots, name: Buffer.from(".."), ino: parent, next: 2 })) return;
     }
     for (let at = Math.max(from, 2); ; ) {
       const question = this.#cache.question();
@@ -309,16 +340,17 @@ export class FileSystem {
       for (const { name, inode } of entries) {
         at++;
         const bytes = asBuffer(name);
-        if (!take({ name: bytes, ino: inode.ino, mode: inode.mode, next: at })) return;
         this.#cache.putInode(inode, question);
         this.#cache.putDentry(ino, bytes, inode.ino, question);
+        const attributes = () => this.#files.effective(inode);
+        if (!take({ name: bytes, ino: inode.ino, mode: inode.mode, next: at, attributes })) return;
       }
     }
   }
 
   /** Closes a directory. EBADF. */
   releasedir(handle: number): void {
-    this.#directories.remove(handle);
+    this.#holds.unpin(this.#directories.remove(handle).ino);
   }
 
   /** The names in a directory, and all else done so far, are on the namenode's disk when this resolves. */
@@ -331,6 +363,7 @@ export class FileSystem {
   /** ENODATA; EOPNOTSUPP for names in a space that is not kept. */
   async getxattr(ino: number, name: Buffer, _caller: Caller): Promise<Buffer> {
     checkXattrName(name);
+    if (await this.#isBare(ino)) throw new CairnError("ENODATA", `inode ${ino} has no extended attributes`);
     return asBuffer(await this.#client.meta.getXattr(ino, name));
   }
 
@@ -344,18 +377,24 @@ export class FileSystem {
   ): Promise<void> {
     checkXattrName(name);
     await this.#client.meta.setXattr(ino, name, Buffer.from(value), mode);
-    this.#cache.changed(ino);
+    this.#cache.distrust(ino);
   }
 
   async listxattr(ino: number, _caller: Caller): Promise<Buffer[]> {
+    if (await this.#isBare(ino)) return [];
     return (await this.#client.meta.listXattrs(ino)).map(asBuffer);
+  }
+
+  /** Whether an inode has no extended attributes. The kernel asks for some very often: before the first write to every file. */
+  async #isBare(ino: number): Promise<boolean> {
+    return (this.#cache.ownership(ino) ?? (await this.#attributes(ino))).xattrs === 0;
   }
 
   /** ENODATA. */
   async removexattr(ino: number, name: Buffer, _caller: Caller): Promise<void> {
     checkXattrName(name);
     await this.#client.meta.removeXattr(ino, name);
-    this.#cache.changed(ino);
+    this.#cache.distrust(ino);
   }
 
   /** Commits everything written through this mount. Throws the first error, after having tried all files. */

@@ -14,7 +14,7 @@ const CLOSE_MS = 5000;
 /** What of the settings a mount needs that already has its client. */
 export type ServeSettings = Pick<
   MountSettings,
-  "mountpoint" | "allowOther" | "nonempty" | "cacheMs" | "readAhead" | "unmountTimeoutMs"
+  "mountpoint" | "binding" | "allowOther" | "nonempty" | "cacheMs" | "readAhead" | "unmountTimeoutMs"
 >;
 
 /**
@@ -25,12 +25,12 @@ export type ServeSettings = Pick<
 export async function serve(client: CairnClient, settings: ServeSettings, source: string, log: Logger): Promise<void> {
   const clock = new RealClock();
   const stop = signalled(["SIGTERM", "SIGINT"]);
-  const { mountpoint, allowOther = process.getuid?.() === 0, nonempty, cacheMs, readAhead } = settings;
-  const options = { source, allowOther, nonempty, cacheMs, readAhead };
+  const { mountpoint, allowOther = process.getuid?.() === 0, nonempty, cacheMs, readAhead, binding } = settings;
+  const options = { source, binding, allowOther, nonempty, cacheMs, readAhead };
   try {
     const mounted = await mount({ client, mountpoint, options, clock, log });
     process.on("uncaughtException", (err) => die(mounted.mountpoint, log, err));
-    log.info({ mountpoint: mounted.mountpoint }, "mounted");
+    log.info({ mountpoint: mounted.mountpoint, binding: mounted.binding }, "mounted");
     const signal = await Promise.race([stop, mounted.ended]);
     log.info({ mountpoint: mounted.mountpoint }, signal ? `${signal}: unmounting` : "unmounted by someone else");
     const how = await mounted.unmount(settings.unmountTimeoutMs);

@@ -5,6 +5,7 @@ import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
 import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
+import type { Holds } from "./holds.js";
 import { OpenFile } from "./open-files.js";
 import type { Opened } from "./types.js";
 
@@ -22,13 +23,15 @@ interface FileHandle {
 export class FileHandles {
   readonly #client: CairnClient;
   readonly #cache: MetadataCache;
+  readonly #holds: Holds;
   readonly #log: Logger;
   readonly #handles = new HandleTable<FileHandle>();
   readonly #files = new Map<number, OpenFile>();
 
-  constructor(client: CairnClient, cache: MetadataCache, log: Logger) {
+  constructor(client: CairnClient, cache: MetadataCache, holds: Holds, log: Logger) {
     this.#client = client;
     this.#cache = cache;
+    this.#holds = holds;
     this.#log = log;
   }
 
@@ -37,7 +40,10 @@ export class FileHandles {
     this.#handles.reserve();
     this.settle(inode.ino);
     const grown = this.#grown(inode);
+    const kept = this.#cache.hasPagesOf(inode);
+    this.#cache.keepPages(inode);
     const content = this.#client.open(inode);
+    this.#holds.pin(inode.ino);
     let file = this.#files.get(inode.ino);
     if (!file) {
       file = new OpenFile(content, inode);
@@ -58,12 +64,17 @@ export class FileHandles {
       await this.release(handle);
       throw err;
     }
-    return { handle, inode: file.attributes(file.inode), grown };
+    return { handle, inode: file.attributes(file.inode), grown, kept };
   }
 
   /** The inode number of a handle. EBADF. */
   ino(handle: number): number {
     return this.#handles.get(handle).file.content.ino;
+  }
+
+  /** The newest attributes the namenode has given of an open file; undefined when it is not open. */
+  committed(ino: number): Inode | undefined {
+    return this.#files.get(ino)?.inode;
   }
 
   /** EBADF when the handle is not open for reading. */
@@ -103,6 +114,8 @@ export class FileHandles {
       if (err instanceof InvariantError) throw err;
       // flush has told the program all that went wrong until close(2); what comes after has no one to be told.
       this.#log.error({ ino: file.content.ino }, `closing a file failed: ${messageOf(err)}`);
+    } finally {
+      this.#holds.unpin(file.content.ino);
     }
   }
 
@@ -118,15 +131,21 @@ export class FileHandles {
     } finally {
       await content.close();
     }
-    this.#cache.putInode(truncated, question);
+    this.#truncated(truncated, question);
     return truncated;
   }
 
   async #truncate(file: OpenFile, size: number): Promise<Inode> {
     const question = this.#cache.question();
     file.inode = await file.content.truncate(size);
-    this.#cache.putInode(file.inode, question);
+    this.#truncated(file.inode, question);
     return file.inode;
+  }
+
+  #truncated(inode: Inode, question: Question): void {
+    this.#cache.putInode(inode, question);
+    if (inode.size === 0) this.#cache.keepPages(inode);
+    else this.#cache.distrustPages(inode.ino);
   }
 
   /** Commits unflushed writes of a file if it is open and has any. */
@@ -186,6 +205,8 @@ export class FileHandles {
 
   #settle(file: OpenFile, question: Question): void {
     file.written = false;
+    // Between our commits another client's may lie.
+    this.#cache.distrustPages(file.content.ino);
     const newest = file.content.attributes(file.inode);
     if (newest.version > file.inode.version) {
       file.inode = newest;

@@ -1,12 +1,12 @@
 import type { CairnClient } from "../client/contract.js";
 import type { Clock } from "../common/clock.js";
-import { CairnError, InvariantError, messageOf, wrap } from "../common/errors.js";
+import { CairnError, InvariantError, messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
+import { type Binding, type Bound, bind } from "./binding.js";
 import { FileSystem } from "./core.js";
 import { within } from "./deadline.js";
 import { mountAt } from "./mountinfo.js";
 import { prepareMountpoint } from "./mountpoint.js";
-import { mountNative } from "./native/mount.js";
 import { raiseReadAhead } from "./readahead.js";
 import { type Unmounted, unmount } from "./umount.js";
 import { TimedValidity } from "./validity.js";
@@ -19,6 +19,8 @@ const COMMIT_MS = 20_000;
 const ENDED_MS = 5000;
 
 export interface MountOptions {
+  /** What speaks to the kernel. */
+  readonly binding: Binding;
   /** Shown as the source of the mount; the file system's type is "fuse.cairn". */
   readonly source: string;
   /** Whether other users than the one who mounts may use it. The kernel checks permissions either way. */
@@ -35,6 +37,8 @@ export interface MountOptions {
 export interface Mounted {
   /** As the kernel lists it. */
   readonly mountpoint: string;
+  /** What speaks to the kernel. */
+  readonly binding: Bound["binding"];
   /** Resolves when the mount has gone, whoever undid it. */
   readonly ended: Promise<void>;
   /**
@@ -58,16 +62,7 @@ export async function mount(params: {
   const { client, options, clock, log } = params;
   const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
   const fs = new FileSystem({ client, validity: new TimedValidity(clock, options.cacheMs), log });
-  let native: ReturnType<typeof mountNative>;
-  try {
-    native = mountNative(fs, mountpoint, options, log);
-  } catch (err) {
-    // libfuse mounts first and looks at its options then.
-    if (await mountAt(mountpoint)) await unmount(mountpoint, { clock, timeoutMs: 0 });
-    if (err instanceof CairnError) throw err;
-    throw wrap(err, `mount on ${mountpoint} (libfuse says more on standard error)`);
-  }
-  const { ready, ended } = native;
+  const { binding, ready, ended } = await bind(fs, mountpoint, options, { clock, log });
   if ((await within(clock, READY_MS, ready, "late")) === "late") {
     await unmount(mountpoint, { clock, timeoutMs: 0 });
     throw new CairnError("ETIMEDOUT", `mount on ${mountpoint}: the kernel sent no request for ${READY_MS} ms`);
@@ -80,6 +75,7 @@ export async function mount(params: {
   await raiseReadAhead(mountpoint, options.readAhead, log);
   return {
     mountpoint,
+    binding,
     ended,
     async unmount(timeoutMs) {
       // First what can be committed now, so that a kill by an impatient init costs nothing; then what came while unmounting.

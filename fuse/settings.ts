@@ -2,6 +2,7 @@ import { z } from "zod";
 import { MIB } from "../common/limits.js";
 import { LOG_LEVELS } from "../common/log.js";
 import { bytes, flag, integer, type SettingsOf, setting } from "../common/settings.js";
+import { BINDINGS } from "./binding.js";
 import { UNMOUNT_TIMEOUT_MS } from "./umount.js";
 import { DEFAULT_CACHE_MS } from "./validity.js";
 
@@ -13,6 +14,11 @@ export const mountSettings = {
   namenode: setting("the cluster's namenode, http://host:port", z.string().min(1)),
   secretFile: setting("file with the cluster's secret", z.string().min(1).optional()),
   allowOther: setting("let all users of this machine use the mount; default: when root mounts", flag.optional()),
+  binding: setting(
+    `how the kernel is spoken to: ${BINDINGS.join(", ")}; auto: kernel where it may be used, else fuse-native`,
+    z.enum(BINDINGS),
+    "fuse-native",
+  ),
   nonempty: setting("mount over a folder that is not empty", flag, false),
   cacheMs: setting(
     "how long names and attributes are believed before the namenode is asked, ms",

@@ -32,6 +32,8 @@ export interface Opened {
    * would stop reading at the old end, and must be told otherwise.
    */
   readonly grown: boolean;
+  /** The file is what it was when the kernel read the pages it may have: they may stay. */
+  readonly kept: boolean;
 }
 
 /** One entry of a directory as readdir hands it out. */
@@ -42,6 +44,8 @@ export interface DirectoryEntry {
   readonly mode: number;
   /** Where a later readdir goes on after this entry. > 0. */
   readonly next: number;
+  /** The attributes, which the kernel is then told; undefined for "." and "..". */
+  attributes(): Inode | undefined;
 }
 
 /** What statfs answers. Blocks are of `blockSize` bytes; one block is what a file's bytes take, replicas not counted. */

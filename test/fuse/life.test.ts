@@ -8,128 +8,131 @@ import { mountAt } from "../../fuse/mountinfo.js";
 import { unmount } from "../../fuse/umount.js";
 import { rejection } from "../support/rejection.js";
 import { until } from "../support/until.js";
-import { countProcesses, countThreads, shell, startMount, type TestMount } from "./mounted.js";
+import { BOTH, countProcesses, countThreads, shell, startMount, type TestMount, type TestSettings } from "./mounted.js";
 
 const clock = new RealClock();
 /** Longer than a clean end of a mount takes, far shorter than the test's own limit, ms. */
 const SOON = { timeoutMs: 8000, what: "the mount to end" };
 
-describe("fuse mount: begin and end", function () {
-  this.timeout(40_000);
-  const mounts: TestMount[] = [];
-  const start = async (...settings: Parameters<typeof startMount>) => {
-    const mount = await startMount(...settings);
-    mounts.push(mount);
-    return mount;
-  };
-  afterEach(async () => {
-    for (const mount of mounts.splice(0)) await mount.remove();
-  });
+for (const binding of BOTH) {
+  describe(`fuse mount (${binding}): begin and end`, function () {
+    this.timeout(40_000);
+    const mounts: TestMount[] = [];
+    const start = async (settings: TestSettings = {}) => {
+      const mount = await startMount({ binding, ...settings });
+      mounts.push(mount);
+      return mount;
+    };
+    afterEach(async () => {
+      for (const mount of mounts.splice(0)) await mount.remove();
+    });
 
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    it(`ends cleanly on ${signal}`, async () => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      it(`ends cleanly on ${signal}`, async () => {
+        const mount = await start();
+        await writeFile(join(mount.dir, "f"), "x");
+        mount.server.kill(signal);
+        expect(await mount.exited).to.equal(0);
+        expect(await mountAt(mount.dir)).to.equal(undefined);
+      });
+    }
+
+    it("ends when somebody unmounts it", async () => {
       const mount = await start();
-      await writeFile(join(mount.dir, "f"), "x");
-      mount.server.kill(signal);
+      await shell(`umount '${mount.dir}'`);
+      expect(await mount.exited).to.equal(0);
+    });
+
+    it("ends on SIGTERM while a program uses it, lazily, when its time is up", async () => {
+      const mount = await start({ unmountTimeoutMs: 300 });
+      const holder = shell(`cd '${mount.dir}' && exec sleep 4.321`);
+      await until(() => countProcesses("4.321"), { what: "a program to use the mount" });
+      mount.server.kill("SIGTERM");
       expect(await mount.exited).to.equal(0);
       expect(await mountAt(mount.dir)).to.equal(undefined);
+      await holder;
     });
-  }
 
-  it("ends when somebody unmounts it", async () => {
-    const mount = await start();
-    await shell(`umount '${mount.dir}'`);
-    expect(await mount.exited).to.equal(0);
-  });
+    it("clears what a killed mount left, on unmount", async () => {
+      const mount = await start();
+      mount.server.kill("SIGKILL");
+      await mount.exited;
+      expect((await rejection(stat(mount.dir))).code).to.equal("ENOTCONN");
+      await unmount(mount.dir, { clock });
+      expect((await stat(mount.dir)).isDirectory()).to.equal(true);
+      expect((await rejection(unmount(mount.dir, { clock }))).code).to.equal("EINVAL");
+    });
 
-  it("ends on SIGTERM while a program uses it, lazily, when its time is up", async () => {
-    const mount = await start({ unmountTimeoutMs: 300 });
-    const holder = shell(`cd '${mount.dir}' && exec sleep 4.321`);
-    await until(() => countProcesses("4.321"), { what: "a program to use the mount" });
-    mount.server.kill("SIGTERM");
-    expect(await mount.exited).to.equal(0);
-    expect(await mountAt(mount.dir)).to.equal(undefined);
-    await holder;
-  });
+    it("clears what a killed mount left, on the next mount", async () => {
+      const first = await start();
+      first.server.kill("SIGKILL");
+      await first.exited;
+      const second = await start({ mountpoint: first.dir });
+      await until(
+        () =>
+          stat(second.dir).then(
+            (s) => s.ino === 1,
+            () => false,
+          ),
+        SOON,
+      );
+      await writeFile(join(second.dir, "f"), "x");
+    });
 
-  it("clears what a killed mount left, on unmount", async () => {
-    const mount = await start();
-    mount.server.kill("SIGKILL");
-    await mount.exited;
-    expect((await rejection(stat(mount.dir))).code).to.equal("ENOTCONN");
-    await unmount(mount.dir, { clock });
-    expect((await stat(mount.dir)).isDirectory()).to.equal(true);
-    expect((await rejection(unmount(mount.dir, { clock }))).code).to.equal("EINVAL");
-  });
-
-  it("clears what a killed mount left, on the next mount", async () => {
-    const first = await start();
-    first.server.kill("SIGKILL");
-    await first.exited;
-    const second = await start({ mountpoint: first.dir });
-    await until(
-      () =>
-        stat(second.dir).then(
-          (s) => s.ino === 1,
-          () => false,
-        ),
-      SOON,
-    );
-    await writeFile(join(second.dir, "f"), "x");
-  });
-
-  it("refuses a mountpoint that is missing, no directory, not empty or taken", async () => {
-    const top = await mkdtemp(join(tmpdir(), "cairn-life-"));
-    try {
-      await writeFile(join(top, "file"), "");
-      for (const [mountpoint, why] of [
-        [join(top, "missing"), /ENOENT|no such file/],
-        [join(top, "missing/below"), /ENOENT|no such file/],
-        [join(top, "file"), /not a directory/],
-        [top, /not empty/],
-      ] as const) {
-        const mount = await start({ mountpoint });
-        expect(await mount.exited, mountpoint).to.equal(1);
-        expect(mount.said()).to.match(why);
-        mounts.pop();
+    it("refuses a mountpoint that is missing, no directory, not empty or taken", async () => {
+      const top = await mkdtemp(join(tmpdir(), "cairn-life-"));
+      try {
+        await writeFile(join(top, "file"), "");
+        for (const [mountpoint, why] of [
+          [join(top, "missing"), /ENOENT|no such file/],
+          [join(top, "missing/below"), /ENOENT|no such file/],
+          [join(top, "file"), /not a directory/],
+          [top, /not empty/],
+        ] as const) {
+          const mount = await start({ mountpoint });
+          expect(await mount.exited, mountpoint).to.equal(1);
+          expect(mount.said()).to.match(why);
+          mounts.pop();
+        }
+        const taken = await start();
+        const second = await startMount({ binding, mountpoint: taken.dir });
+        expect(await second.exited).to.equal(1);
+        expect(second.said()).to.match(/mounted there already/);
+        expect(await shell(`echo alive > '${taken.dir}/f' && cat '${taken.dir}/f'`)).to.equal("alive\n");
+      } finally {
+        await rm(top, { recursive: true, force: true });
       }
-      const taken = await start();
-      const second = await startMount({ mountpoint: taken.dir });
-      expect(await second.exited).to.equal(1);
-      expect(second.said()).to.match(/mounted there already/);
-      expect(await shell(`echo alive > '${taken.dir}/f' && cat '${taken.dir}/f'`)).to.equal("alive\n");
-    } finally {
-      await rm(top, { recursive: true, force: true });
-    }
-  });
+    });
 
-  it("mounts over a directory that is not empty when told to", async () => {
-    const top = await mkdtemp(join(tmpdir(), "cairn-life-"));
-    await writeFile(join(top, "hidden"), "");
-    const mount = await start({ mountpoint: top, nonempty: true });
-    expect(await shell(`ls '${top}'`)).to.equal("");
-    mount.server.kill("SIGTERM");
-    await mount.exited;
-    expect(await shell(`ls '${top}'`)).to.equal("hidden\n");
-  });
+    it("mounts over a directory that is not empty when told to", async () => {
+      const top = await mkdtemp(join(tmpdir(), "cairn-life-"));
+      await writeFile(join(top, "hidden"), "");
+      const mount = await start({ mountpoint: top, nonempty: true });
+      expect(await shell(`ls '${top}'`)).to.equal("");
+      mount.server.kill("SIGTERM");
+      await mount.exited;
+      expect(await shell(`ls '${top}'`)).to.equal("hidden\n");
+    });
 
-  it("leaves no mount behind when an invariant breaks", async () => {
-    const mount = await start({ breakAfterMs: 300 });
-    expect(await mount.exited).to.equal(1);
-    await until(async () => !(await mountAt(mount.dir)), SOON);
-  });
+    it("leaves no mount behind when an invariant breaks", async () => {
+      const mount = await start({ breakAfterMs: 300 });
+      expect(await mount.exited).to.equal(1);
+      await until(async () => !(await mountAt(mount.dir)), SOON);
+    });
 
-  it("does not let a request that waits hold up others", async () => {
-    const mount = await start({ hang: "getXattr" });
-    await writeFile(join(mount.dir, "f"), "x");
-    const ask = `
+    it("does not let a request that waits hold up others", async () => {
+      const mount = await start({ hang: "getXattr" });
+      await writeFile(join(mount.dir, "f"), "x");
+      await shell(`python3 -c 'import os; os.setxattr("f", "user.y", b"1")'`, mount.dir);
+      const ask = `
 import os, sys, threading
 for i in range(20): threading.Thread(target=lambda: os.getxattr(sys.argv[1], "user.x")).start()
 print(os.getpid())`;
-    const waiting = shell(`exec python3 -c '${ask}' '${mount.dir}/f'`).catch(() => "killed");
-    await until(async () => (await countThreads(`${mount.dir}/f`)) === 21, { what: "20 waiting threads" });
-    expect(await shell(`cat '${mount.dir}/f'`)).to.equal("x");
-    mount.server.kill("SIGKILL");
-    await waiting;
+      const waiting = shell(`exec python3 -c '${ask}' '${mount.dir}/f'`).catch(() => "killed");
+      await until(async () => (await countThreads(`${mount.dir}/f`)) === 21, { what: "20 waiting threads" });
+      expect(await shell(`cat '${mount.dir}/f'`)).to.equal("x");
+      mount.server.kill("SIGKILL");
+      await waiting;
+    });
   });
-});
+}

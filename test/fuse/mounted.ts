@@ -12,6 +12,9 @@ const SERVER = fileURLToPath(new URL("serve-memory.js", import.meta.url));
 /** How long a shell command on a mount may take, ms. */
 const COMMAND_MS = 30_000;
 
+/** The bindings that every test on a real mount is run with. */
+export const BOTH = ["kernel", "fuse-native"] as const;
+
 /** Settings of the mount, and what goes wrong in its cluster. */
 export interface TestSettings extends Partial<ServeSettings> {
   /** Log to standard output. */

@@ -143,6 +143,7 @@ class MemoryMetadata implements Metadata {
       version: this.#version++,
       parent: directory ? parent : 0,
       target,
+      xattrs: 0,
       policy: { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 },
     };
     return { inode, children: new Map(), xattrs: new Map(), content: undefined };
@@ -371,7 +372,7 @@ class MemoryMetadata implements Metadata {
     if (mode === "create" && has) throw new CairnError("EEXIST", `create xattr ${latin1(name)}`);
     if (mode === "replace" && !has) throw new CairnError("ENODATA", `replace xattr ${latin1(name)}`);
     node.xattrs.set(latin1(name), Buffer.from(value));
-    this.#change(node, {});
+    this.#change(node, { xattrs: node.xattrs.size });
   }
 
   async getXattr(ino: number, name: Name): Promise<Uint8Array> {
@@ -387,7 +388,7 @@ class MemoryMetadata implements Metadata {
   async removeXattr(ino: number, name: Name): Promise<void> {
     const node = this.#get(ino);
     if (!node.xattrs.delete(latin1(name))) throw new CairnError("ENODATA", `remove xattr ${latin1(name)}`);
-    this.#change(node, {});
+    this.#change(node, { xattrs: node.xattrs.size });
   }
 
   async capacity(): Promise<Capacity> {

@@ -1,3 +1,4 @@
+import { invariant } from "../../../common/errors.js";
 import type { RemoveXattrEdit, SetAttributesEdit, SetXattrEdit } from "../../../proto/gen/types.js";
 import { xattrKey } from "../keys.js";
 import { isRegular, PERMISSIONS, S_IFMT } from "../types.js";
@@ -26,18 +27,23 @@ export function setAttributes(change: Change, edit: SetAttributesEdit): void {
 
 /** Sets an extended attribute. */
 export function setXattr(change: Change, edit: SetXattrEdit): void {
-  change.kv.put(xattrKey(edit.ino, edit.name), Buffer.from(edit.value));
-  touchOf(change, edit.ino);
+  const key = xattrKey(edit.ino, edit.name);
+  const added = change.kv.get(key) === undefined ? 1 : 0;
+  change.kv.put(key, Buffer.from(edit.value));
+  touchOf(change, edit.ino, added);
 }
 
 /** Removes an extended attribute. */
 export function removeXattr(change: Change, edit: RemoveXattrEdit): void {
   change.kv.delete(xattrKey(edit.ino, edit.name));
-  touchOf(change, edit.ino);
+  touchOf(change, edit.ino, -1);
 }
 
-function touchOf(change: Change, ino: number): void {
+/** @param more how many attributes the inode has more than before */
+function touchOf(change: Change, ino: number, more: number): void {
   const inode = change.inode(ino);
+  inode.xattrs += more;
+  invariant(inode.xattrs >= 0, `inode ${ino} has a sound number of extended attributes`);
   change.touch(inode);
   change.effects.inode = inode;
 }

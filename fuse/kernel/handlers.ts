@@ -1,0 +1,258 @@
+import { constants } from "node:fs";
+import { CairnError } from "../../common/errors.js";
+import type { FileSystem } from "../core.js";
+import {
+  MAX_IO,
+  OPEN_KILL_SUIDGID,
+  Opcode,
+  OpenFlag,
+  OUT_HEADER,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  WRITE_KILL_SUIDGID,
+  XATTR_CREATE,
+  XATTR_REPLACE,
+} from "./abi.js";
+import { Buffers } from "./buffers.js";
+import type { Handler, Handlers, Request } from "./connection.js";
+import {
+  DirectoryReply,
+  encodeAttributes,
+  encodeBytes,
+  encodeCreate,
+  encodeEntry,
+  encodeOpen,
+  encodeSize,
+  encodeStatistics,
+  newReply,
+  type Timeouts,
+} from "./reply.js";
+import {
+  decodeBatchForget,
+  decodeCreate,
+  decodeGetxattr,
+  decodeHandle,
+  decodeLink,
+  decodeMkdir,
+  decodeMknod,
+  decodeOpen,
+  decodeRead,
+  decodeRename,
+  decodeSetattr,
+  decodeSetxattr,
+  decodeWrite,
+} from "./request.js";
+
+/** Reads of more than this are answered from buffers that are used again, bytes. */
+const SMALL_READ = 16_384;
+/** Large reads under way, at most: 64 MiB. Further ones wait. */
+const MAX_LARGE_READS = 64;
+const NUL = Buffer.of(0);
+
+/** What the handlers need beside the file system. */
+export interface HandlerOptions {
+  readonly timeouts: Timeouts;
+  /** Has the kernel ask for an inode's attributes when it needs them next. */
+  readonly forgetAttributes: (ino: number) => void;
+  /** Answers INIT. */
+  readonly init: Handler;
+}
+
+/** The handlers that serve the kernel's requests from the core. What is not here is ENOSYS: the kernel knows how to do without. */
+export function makeHandlers(fs: FileSystem, options: HandlerOptions): Handlers {
+  return new Map<number, Handler>([
+    [Opcode.INIT, options.init],
+    [Opcode.DESTROY, async () => {}],
+    [Opcode.STATFS, async ({ caller }) => encodeStatistics(await fs.statfs(caller))],
+    ...nameHandlers(fs, options),
+    ...fileHandlers(fs, options),
+    ...directoryHandlers(fs, options),
+    ...attributeHandlers(fs, options),
+  ]);
+}
+
+function nameHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Handler][] {
+  const rename = async ({ ino, body, caller }: Request, withFlags: boolean) => {
+    const { from, to, flags } = decodeRename(body, withFlags);
+    if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) {
+      throw new CairnError("EINVAL", `rename with flags 0x${flags.toString(16)}`);
+    }
+    const how = { noReplace: (flags & RENAME_NOREPLACE) !== 0, exchange: (flags & RENAME_EXCHANGE) !== 0 };
+    await fs.rename({ dir: ino, name: from }, to, how, caller);
+  };
+  return [
+    [Opcode.LOOKUP, async ({ ino, body, caller }) => encodeEntry(await fs.lookup(ino, body.name(), caller), timeouts)],
+    [Opcode.FORGET, async ({ ino }) => fs.forget(ino)],
+    [
+      Opcode.BATCH_FORGET,
+      async ({ body }) => {
+        for (const ino of decodeBatchForget(body)) fs.forget(ino);
+      },
+    ],
+    [
+      Opcode.MKNOD,
+      async ({ ino, body, caller }) => {
+        const { name, mode, rdev } = decodeMknod(body);
+        return encodeEntry(await fs.mknod(ino, name, mode, rdev, caller), timeouts);
+      },
+    ],
+    [
+      Opcode.MKDIR,
+      async ({ ino, body, caller }) => {
+        const { name, mode } = decodeMkdir(body);
+        return encodeEntry(await fs.mkdir(ino, name, mode, caller), timeouts);
+      },
+    ],
+    [
+      Opcode.SYMLINK,
+      async ({ ino, body, caller }) => {
+        const [name, target] = [body.name(), body.name()];
+        return encodeEntry(await fs.symlink(ino, name, target, caller), timeouts);
+      },
+    ],
+    [
+      Opcode.LINK,
+      async ({ ino: dir, body, caller }) => {
+        const { ino, name } = decodeLink(body);
+        return encodeEntry(await fs.link(ino, dir, name, caller), timeouts);
+      },
+    ],
+    [Opcode.UNLINK, ({ ino, body, caller }) => fs.unlink(ino, body.name(), caller)],
+    [Opcode.RMDIR, ({ ino, body, caller }) => fs.rmdir(ino, body.name(), caller)],
+    [Opcode.RENAME, (request) => rename(request, false)],
+    [Opcode.RENAME2, (request) => rename(request, true)],
+    [Opcode.READLINK, async ({ ino, caller }) => encodeBytes(await fs.readlink(ino, caller))],
+  ];
+}
+
+function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOptions): [number, Handler][] {
+  const buffers = new Buffers(OUT_HEADER + MAX_IO, MAX_LARGE_READS);
+
+  const read = async (request: Request) => {
+    const { handle, offset, size } = decodeRead(request.body);
+    const large = size > SMALL_READ;
+    const length = OUT_HEADER + Math.min(size, MAX_IO);
+    const buffer = large ? await buffers.wait() : Buffer.allocUnsafe(length);
+    try {
+      const bytes = await fs.read(handle, offset, buffer.subarray(OUT_HEADER, length), request.caller);
+      request.answer(buffer.subarray(0, OUT_HEADER + bytes));
+    } finally {
+      if (large) buffers.give(buffer);
+    }
+  };
+
+  return [
+    [
+      Opcode.OPEN,
+      async (request) => {
+        const { ino, body, caller } = request;
+        const { flags, openFlags } = decodeOpen(body);
+        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await fs.dropPrivileges(ino, caller);
+        const { handle, kept } = await fs.open(ino, flags, caller);
+        // It will then see the size the file has now.
+        if (!kept) forgetAttributes(ino);
+        const readOnly = (flags & constants.O_WRONLY) === 0 && (flags & constants.O_RDWR) === 0;
+        const how = (kept ? OpenFlag.KEEP_CACHE : 0) | (readOnly ? OpenFlag.NOFLUSH : 0);
+        if (!request.answer(encodeOpen(handle, how))) await fs.release(handle);
+      },
+    ],
+    [
+      Opcode.CREATE,
+      async (request) => {
+        const { ino: dir, body, caller } = request;
+        const { flags, mode, openFlags, name } = decodeCreate(body);
+        const { handle, inode } = await fs.create(dir, name, mode, flags, caller);
+        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await fs.dropPrivileges(inode.ino, caller);
+        if (!request.answer(encodeCreate(inode, timeouts, handle, 0))) await fs.release(handle);
+      },
+    ],
+    [Opcode.READ, read],
+    [
+      Opcode.WRITE,
+      async ({ ino, body, caller }) => {
+        const { handle, offset, writeFlags, data } = decodeWrite(body);
+        await fs.write(handle, offset, data, caller);
+        if ((writeFlags & WRITE_KILL_SUIDGID) !== 0) await fs.dropPrivileges(ino, caller);
+        return encodeSize(data.length);
+      },
+    ],
+    [Opcode.FLUSH, ({ body, caller }) => fs.flush(decodeHandle(body), caller)],
+    [Opcode.FSYNC, ({ body, caller }) => fs.fsync(decodeHandle(body), caller)],
+    [Opcode.RELEASE, ({ body }) => fs.release(decodeHandle(body))],
+    [
+      Opcode.FALLOCATE,
+      async () => {
+        throw new CairnError("EOPNOTSUPP", "allocate space of a file");
+      },
+    ],
+  ];
+}
+
+function directoryHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Handler][] {
+  const readdir = async ({ body, caller }: Request, plus: Timeouts | undefined) => {
+    const { handle, offset, size } = decodeRead(body);
+    const out = new DirectoryReply(Math.min(size, MAX_IO), plus);
+    await fs.readdir(handle, offset, (entry) => out.add(entry), caller);
+    return out.reply;
+  };
+  return [
+    [
+      Opcode.OPENDIR,
+      async (request) => {
+        const handle = await fs.opendir(request.ino, request.caller);
+        if (!request.answer(encodeOpen(handle, 0))) fs.releasedir(handle);
+      },
+    ],
+    [Opcode.READDIR, (request) => readdir(request, undefined)],
+    [Opcode.READDIRPLUS, (request) => readdir(request, timeouts)],
+    [Opcode.RELEASEDIR, async ({ body }) => fs.releasedir(decodeHandle(body))],
+    [Opcode.FSYNCDIR, ({ caller }) => fs.fsyncdir(caller)],
+  ];
+}
+
+function attributeHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Handler][] {
+  /** A value for who has room for it, its length for who asks with none. ERANGE. */
+  const handOver = (value: Buffer, room: number) => {
+    if (room === 0) return encodeSize(value.length);
+    if (value.length > room) throw new CairnError("ERANGE", `hand over ${value.length} bytes with room for ${room}`);
+    return encodeBytes(value);
+  };
+  return [
+    [Opcode.GETATTR, async ({ ino, caller }) => encodeAttributes(await fs.getattr(ino, caller), timeouts)],
+    [
+      Opcode.SETATTR,
+      async ({ ino, body, caller }) => {
+        const { update, killPrivileges } = decodeSetattr(body);
+        const inode = await fs.setattr(ino, update, caller);
+        if (!killPrivileges) return encodeAttributes(inode, timeouts);
+        await fs.dropPrivileges(ino, caller);
+        return encodeAttributes(await fs.getattr(ino, caller), timeouts);
+      },
+    ],
+    [
+      Opcode.SETXATTR,
+      async ({ ino, body, caller }) => {
+        const { name, value, flags } = decodeSetxattr(body);
+        const mode = flags === XATTR_CREATE ? "create" : flags === XATTR_REPLACE ? "replace" : undefined;
+        await fs.setxattr(ino, name, value, mode, caller);
+        return newReply(0);
+      },
+    ],
+    [
+      Opcode.GETXATTR,
+      async ({ ino, body, caller }) => {
+        const room = decodeGetxattr(body);
+        return handOver(await fs.getxattr(ino, body.name(), caller), room);
+      },
+    ],
+    [
+      Opcode.LISTXATTR,
+      async ({ ino, body, caller }) => {
+        const room = decodeGetxattr(body);
+        const names = await fs.listxattr(ino, caller);
+        return handOver(Buffer.concat(names.flatMap((name) => [name, NUL])), room);
+      },
+    ],
+    [Opcode.REMOVEXATTR, ({ ino, body, caller }) => fs.removexattr(ino, body.name(), caller)],
+  ];
+}

@@ -1,0 +1,92 @@
+import { endianness } from "node:os";
+import type { Clock } from "../../common/clock.js";
+import { CairnError } from "../../common/errors.js";
+import type { Logger } from "../../common/log.js";
+import type { FileSystem } from "../core.js";
+import { Ability, MAJOR, OLDEST_MINOR } from "./abi.js";
+import { Connection, type Handler } from "./connection.js";
+import { FuseDevice } from "./device.js";
+import { makeHandlers } from "./handlers.js";
+import { encodeForgetAttributes, encodeInit } from "./reply.js";
+import { decodeInit } from "./request.js";
+
+/** Requests of read-ahead that may be under way. */
+const MAX_BACKGROUND = 64;
+
+/** What is asked of the kernel, as far as it can. */
+const WANTED =
+  Ability.ASYNC_READ |
+  Ability.ATOMIC_O_TRUNC |
+  Ability.BIG_WRITES |
+  Ability.DO_READDIRPLUS |
+  Ability.READDIRPLUS_AUTO |
+  Ability.ASYNC_DIO |
+  Ability.PARALLEL_DIROPS |
+  Ability.MAX_PAGES |
+  Ability.CACHE_SYMLINKS |
+  // Without it the kernel asks for security.capability before every write.
+  Ability.HANDLE_KILLPRIV_V2;
+
+/** What the kernel is told at mount time. */
+export interface KernelOptions {
+  /** Shown as the source of the mount. */
+  readonly source: string;
+  /** Whether other users than the one who mounts may use it. */
+  readonly allowOther: boolean;
+  /** How long the kernel may believe names and attributes, ms. */
+  readonly cacheMs: number;
+  /** How far the kernel reads ahead in a file, bytes. */
+  readonly readAhead: number;
+}
+
+/**
+ * Mounts by speaking the kernel's own protocol: for root. `ready` resolves when requests are served, `ended` when the mount has
+ * gone, whoever undid it. EPERM where mounting is not allowed; ENOENT, EACCES of /dev/fuse; ENOSYS where this cannot be.
+ */
+export async function mountKernel(
+  fs: FileSystem,
+  mountpoint: string,
+  options: KernelOptions,
+  { clock, log }: { clock: Clock; log: Logger },
+): Promise<{ ready: Promise<void>; ended: Promise<void> }> {
+  if (endianness() !== "LE") throw new CairnError("ENOSYS", "speak the FUSE protocol on a big-endian machine");
+  const device = new FuseDevice();
+  try {
+    await device.mount(mountpoint, options.source, [
+      "default_permissions",
+      ...(options.allowOther ? ["allow_other"] : []),
+    ]);
+  } catch (err) {
+    device.close();
+    throw err;
+  }
+  let resolveReady = (): void => {};
+  const ready = new Promise<void>((resolve) => {
+    resolveReady = resolve;
+  });
+  const init: Handler = async (request) => {
+    const { major, minor, maxReadahead, abilities } = decodeInit(request.body);
+    if (major !== MAJOR || minor < OLDEST_MINOR) {
+      log.error(`the kernel speaks FUSE ${major}.${minor}; at least ${MAJOR}.${OLDEST_MINOR} is needed`);
+      throw new CairnError("EPROTO", `speak FUSE ${major}.${minor}`);
+    }
+    log.debug({ minor, abilities: abilities.toString(16) }, "the kernel agrees");
+    const agreed = {
+      abilities: abilities & WANTED,
+      maxReadahead: Math.max(maxReadahead, options.readAhead),
+      maxBackground: MAX_BACKGROUND,
+      minor,
+    };
+    request.answer(encodeInit(agreed));
+    resolveReady();
+  };
+  const { cacheMs } = options;
+  const handlers = makeHandlers(fs, {
+    timeouts: { entryMs: cacheMs, attributesMs: cacheMs },
+    forgetAttributes: (ino) => device.write(encodeForgetAttributes(ino)),
+    init,
+  });
+  const connection = new Connection(device, handlers, { clock, log });
+  device.read(connection);
+  return { ready, ended: connection.ended };
+}
