@@ -202,10 +202,14 @@ export class FileSystem {
     return inode ? this.#files.effective(inode) : this.#attributes(ino);
   }
 
-  /** A file loses setuid, and setgid where its group may execute it: what a write by one without CAP_FSETID does. */
-  async dropPrivileges(ino: number, caller: Caller): Promise<void> {
+  /**
+   * A file loses setuid, and setgid where its group may execute it: what a write by one without CAP_FSETID does. Resolves to
+   * whether it had any of that.
+   */
+  async dropPrivileges(ino: number, caller: Caller): Promise<boolean> {
     const mode = await this.#unprivileged(ino);
     if (mode !== undefined) await this.setattr(ino, { mode }, caller);
+    return mode !== undefined;
   }
 
   /** The mode of a file without what dropPrivileges() takes; undefined when it has none of that. */
@@ -251,7 +255,13 @@ export class FileSystem {
    * Makes a file and opens it; one that exists is opened as open() would, unless `flags` have O_EXCL (EEXIST).
    * @param flags of open(2)
    */
-  async create(dir: number, name: Buffer, mode: number, flags: number, caller: Caller): Promise<Opened> {
+  async create(
+    dir: number,
+    name: Buffer,
+    mode: number,
+    flags: number,
+    caller: Caller,
+  ): Promise<Opened & { existed: boolean }> {
     checkName(name);
     const node = { mode: S_IFREG | (mode & PERMISSIONS), uid: caller.uid, gid: caller.gid };
     const inherited = await this.#inheritGroup(dir, node);
@@ -259,7 +269,8 @@ export class FileSystem {
     const { inode, existed } = await this.#client.meta.create(dir, name, inherited, (flags & O_EXCL) === 0);
     this.#entered(dir, name, inode, question);
     this.#files.effective(inode);
-    return this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
+    const opened = await this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
+    return { ...opened, existed };
   }
 
   /**

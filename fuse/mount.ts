@@ -11,8 +11,6 @@ import { raiseReadAhead } from "./readahead.js";
 import { type Unmounted, unmount } from "./umount.js";
 import { TimedValidity } from "./validity.js";
 
-/** How long kernel and libfuse may take to agree, ms. */
-const READY_MS = 10_000;
 /** How long what was written may take to commit when the mount ends: the cluster may be away, ms. */
 const COMMIT_MS = 20_000;
 /** How long libfuse may take to notice that its mount has gone, ms. */
@@ -62,11 +60,7 @@ export async function mount(params: {
   const { client, options, clock, log } = params;
   const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
   const fs = new FileSystem({ client, validity: new TimedValidity(clock, options.cacheMs), log });
-  const { binding, ready, ended } = await bind(fs, mountpoint, options, { clock, log });
-  if ((await within(clock, READY_MS, ready, "late")) === "late") {
-    await unmount(mountpoint, { clock, timeoutMs: 0 });
-    throw new CairnError("ETIMEDOUT", `mount on ${mountpoint}: the kernel sent no request for ${READY_MS} ms`);
-  }
+  const { binding, ended } = await bind(fs, mountpoint, options, { clock, log });
   const commit = async () => {
     const late = await within(clock, COMMIT_MS, fs.flushAll(), "late");
     if (late)

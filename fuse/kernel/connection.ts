@@ -31,15 +31,12 @@ export class Request {
   readonly header: Header;
   /** Reads what comes after the header. */
   readonly body: RequestReader;
-  /** Bytes of the request, as it was read. */
-  readonly length: number;
   readonly #send: (reply: Buffer) => boolean;
   #answered: boolean;
 
   constructor(header: Header, bytes: Buffer, send: (reply: Buffer) => boolean) {
     this.header = header;
     this.body = new RequestReader(bytes);
-    this.length = bytes.length;
     this.#send = send;
     this.#answered = SILENT.has(header.opcode);
   }
@@ -66,6 +63,9 @@ export class Request {
   }
 }
 
+/** What of the device a dialogue needs. */
+export type Kernel = Pick<FuseDevice, "write" | "resume">;
+
 /**
  * The dialogue with the kernel: reads requests, has them served, many at a time, and answers each once. Memory is bounded: when
  * too much is under way, the kernel's queue waits.
@@ -73,7 +73,7 @@ export class Request {
 export class Connection implements RequestSink {
   /** Resolves when the mount has gone. */
   readonly ended: Promise<void>;
-  readonly #device: FuseDevice;
+  readonly #device: Kernel;
   readonly #handlers: Handlers;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -83,7 +83,7 @@ export class Connection implements RequestSink {
   #paused = false;
   #end!: () => void;
 
-  constructor(device: FuseDevice, handlers: Handlers, options: { clock: Clock; log: Logger }) {
+  constructor(device: Kernel, handlers: Handlers, options: { clock: Clock; log: Logger }) {
     this.#device = device;
     this.#handlers = handlers;
     this.#clock = options.clock;
@@ -117,9 +117,19 @@ export class Connection implements RequestSink {
   }
 
   async #serve(bytes: Buffer): Promise<void> {
-    const header = decodeHeader(bytes);
+    let header: Header;
+    try {
+      header = decodeHeader(bytes);
+    } catch (err) {
+      // It cannot be answered: nobody knows whose it is.
+      this.#log.error(messageOf(err));
+      return;
+    }
     const request = new Request(header, bytes, (reply) => this.#send(reply, header));
-    if (header.opcode === Opcode.INTERRUPT) return this.#interrupt(decodeInterrupt(request.body));
+    if (header.opcode === Opcode.INTERRUPT) {
+      this.#interrupt(decodeInterrupt(request.body));
+      return;
+    }
     const handler = this.#handlers.get(header.opcode);
     if (handler === undefined) {
       request.fail("ENOSYS");

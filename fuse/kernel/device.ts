@@ -33,11 +33,13 @@ export interface RequestSink {
  */
 export class FuseDevice {
   readonly #fd: number;
+  readonly #handle: PolledHandle;
   #socket: Socket | undefined;
   #open = true;
 
-  /** Opens the device. ENOENT, EACCES. */
+  /** Opens the device. ENOENT, EACCES; ENOSYS where this Node.js cannot poll it. */
   constructor() {
+    this.#handle = makeHandle();
     try {
       this.#fd = openSync(DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
     } catch (err) {
@@ -55,7 +57,7 @@ export class FuseDevice {
 
   /** Reads requests from now on. */
   read(sink: RequestSink): void {
-    const handle = makeHandle();
+    const handle = this.#handle;
     const error = handle.open(this.#fd);
     if (error !== 0) throw new CairnError("EIO", `poll ${DEVICE}: error ${error}`);
     const onread = {
@@ -100,7 +102,6 @@ export class FuseDevice {
   }
 }
 
-/** ENOSYS where this Node.js has no such thing to offer. */
 function makeHandle(): PolledHandle {
   try {
     // The one way to have the event loop poll a descriptor that is neither socket, pipe nor terminal.

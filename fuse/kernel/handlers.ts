@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { CairnError } from "../../common/errors.js";
 import type { FileSystem } from "../core.js";
+import type { Caller } from "../types.js";
 import {
   MAX_IO,
   OPEN_KILL_SUIDGID,
@@ -128,6 +129,10 @@ function nameHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Ha
 function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOptions): [number, Handler][] {
   const buffers = new Buffers(OUT_HEADER + MAX_IO, MAX_LARGE_READS);
 
+  const dropPrivileges = async (ino: number, caller: Caller) => {
+    if (await fs.dropPrivileges(ino, caller)) forgetAttributes(ino);
+  };
+
   const read = async (request: Request) => {
     const { handle, offset, size } = decodeRead(request.body);
     const large = size > SMALL_READ;
@@ -147,7 +152,7 @@ function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOpt
       async (request) => {
         const { ino, body, caller } = request;
         const { flags, openFlags } = decodeOpen(body);
-        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await fs.dropPrivileges(ino, caller);
+        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivileges(ino, caller);
         const { handle, kept } = await fs.open(ino, flags, caller);
         // It will then see the size the file has now.
         if (!kept) forgetAttributes(ino);
@@ -161,8 +166,8 @@ function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOpt
       async (request) => {
         const { ino: dir, body, caller } = request;
         const { flags, mode, openFlags, name } = decodeCreate(body);
-        const { handle, inode } = await fs.create(dir, name, mode, flags, caller);
-        if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await fs.dropPrivileges(inode.ino, caller);
+        const { handle, inode, existed } = await fs.create(dir, name, mode, flags, caller);
+        if (existed && (openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivileges(inode.ino, caller);
         if (!request.answer(encodeCreate(inode, timeouts, handle, 0))) await fs.release(handle);
       },
     ],
@@ -172,7 +177,7 @@ function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOpt
       async ({ ino, body, caller }) => {
         const { handle, offset, writeFlags, data } = decodeWrite(body);
         await fs.write(handle, offset, data, caller);
-        if ((writeFlags & WRITE_KILL_SUIDGID) !== 0) await fs.dropPrivileges(ino, caller);
+        if ((writeFlags & WRITE_KILL_SUIDGID) !== 0) await dropPrivileges(ino, caller);
         return encodeSize(data.length);
       },
     ],

@@ -60,15 +60,18 @@ export async function mountKernel(
     device.close();
     throw err;
   }
-  let resolveReady = (): void => {};
-  const ready = new Promise<void>((resolve) => {
+  let resolveReady!: () => void;
+  let rejectReady!: (err: CairnError) => void;
+  const ready = new Promise<void>((resolve, reject) => {
     resolveReady = resolve;
+    rejectReady = reject;
   });
   const init: Handler = async (request) => {
     const { major, minor, maxReadahead, abilities } = decodeInit(request.body);
     if (major !== MAJOR || minor < OLDEST_MINOR) {
-      log.error(`the kernel speaks FUSE ${major}.${minor}; at least ${MAJOR}.${OLDEST_MINOR} is needed`);
-      throw new CairnError("EPROTO", `speak FUSE ${major}.${minor}`);
+      const err = new CairnError("EPROTO", `speak FUSE ${major}.${minor}; at least ${MAJOR}.${OLDEST_MINOR} is needed`);
+      rejectReady(err);
+      throw err;
     }
     log.debug({ minor, abilities: abilities.toString(16) }, "the kernel agrees");
     const agreed = {

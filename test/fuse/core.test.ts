@@ -8,6 +8,7 @@ import type { DirectoryEntry } from "../../fuse/types.js";
 import type { Inode } from "../../proto/gen/types.js";
 import { MemoryClient, type MemoryClientOptions } from "../support/memory-client.js";
 import { rejection } from "../support/rejection.js";
+import { until } from "../support/until.js";
 
 const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_TRUNC, O_EXCL, O_CREAT, S_IFMT, S_IFIFO, S_IFREG } = constants;
 const caller = { uid: 1000, gid: 100, pid: 7 };
@@ -267,6 +268,91 @@ describe("fuse core: files", () => {
     expect(await fs.getattr(inode.ino, caller)).to.include({ nlink: 0, size: 3 });
   });
 
+  it("has the namenode keep a file that loses its last name while it is open, until its last close", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    const second = await fs.open(inode.ino, O_RDWR, caller);
+    await fs.link(inode.ino, ROOT_INO, name("b"), caller);
+    await fs.unlink(ROOT_INO, name("a"), caller);
+    expect([...client.held]).to.deep.equal([]);
+    await fs.unlink(ROOT_INO, name("b"), caller);
+    expect([...client.held]).to.deep.equal([inode.ino]);
+    await fs.write(handle, 0, name("abc"), caller);
+    await fs.flush(handle, caller);
+    expect((await fs.setattr(inode.ino, { size: 2 }, caller)).nlink).to.equal(0);
+    expect(await readAll(fs, second.handle)).to.equal("ab");
+    await fs.release(handle);
+    expect([...client.held]).to.deep.equal([inode.ino]);
+    await fs.release(second.handle);
+    expect([...client.held]).to.deep.equal([]);
+    expect((await rejection(client.meta.getInode(inode.ino))).code).to.equal("ESTALE");
+  });
+
+  it("has it keep what a rename replaces, and a directory, and nothing that is not open", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    await fs.mknod(ROOT_INO, name("b"), 0o644, 0, caller);
+    await fs.mknod(ROOT_INO, name("c"), 0o644, 0, caller);
+    const at = (text: string) => ({ dir: ROOT_INO, name: name(text) });
+    await fs.rename(at("b"), at("c"), {}, caller);
+    expect([...client.held]).to.deep.equal([]);
+    await fs.rename(at("c"), at("a"), {}, caller);
+    expect([...client.held]).to.deep.equal([inode.ino]);
+    await fs.release(handle);
+    expect([...client.held]).to.deep.equal([]);
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o755, caller);
+    const listing = await fs.opendir(dir.ino, caller);
+    await fs.rmdir(ROOT_INO, name("d"), caller);
+    expect((await fs.getattr(dir.ino, caller)).nlink).to.equal(0);
+    fs.releasedir(listing);
+    await until(() => client.held.size === 0, { what: "the directory to be given up" });
+  });
+
+  it("has it keep what it cannot name while anything is open, and gives it up at once when that was not it", async () => {
+    const { fs, client, validity } = make();
+    await fs.create(ROOT_INO, name("open"), 0o644, O_RDWR, caller);
+    await fs.mknod(ROOT_INO, name("a"), 0o644, 0, caller);
+    validity.now++;
+    await fs.unlink(ROOT_INO, name("a"), caller);
+    expect(client.calls["release"]).to.equal(1);
+    expect([...client.held]).to.deep.equal([]);
+  });
+
+  it("lets the kernel keep its pages over an open only if the file is as it was at the one before", async () => {
+    const { fs, client } = make();
+    const open = async (ino: number, flags = O_RDONLY) => {
+      const opened = await fs.open(ino, flags, caller);
+      await fs.release(opened.handle);
+      return opened.kept;
+    };
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    await fs.release(handle);
+    await open(inode.ino);
+    expect(await open(inode.ino)).to.equal(true);
+    const foreign = client.open(inode);
+    await foreign.write(0, name("ABC"));
+    await foreign.close();
+    expect(await open(inode.ino)).to.equal(false);
+    expect(await open(inode.ino)).to.equal(true);
+    await fs.setattr(inode.ino, { size: 1 }, caller);
+    expect(await open(inode.ino)).to.equal(false);
+    expect(await open(inode.ino, O_RDWR | O_TRUNC)).to.equal(true);
+    expect(await open(inode.ino)).to.equal(true);
+  });
+
+  it("takes setuid and setgid from files that change owner, or that are written without the right to", async () => {
+    const { fs } = make();
+    const { inode } = await fs.create(ROOT_INO, name("a"), 0o6777, O_RDWR, caller);
+    expect((await fs.setattr(inode.ino, { uid: 5 }, caller)).mode & 0o7777).to.equal(0o777);
+    await fs.setattr(inode.ino, { mode: 0o6745 }, caller);
+    expect(await fs.dropPrivileges(inode.ino, caller)).to.equal(true);
+    expect((await fs.getattr(inode.ino, caller)).mode & 0o7777).to.equal(0o2745);
+    expect(await fs.dropPrivileges(inode.ino, caller)).to.equal(false);
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o2777, caller);
+    expect((await fs.setattr(dir.ino, { gid: 5 }, caller)).mode & 0o7777).to.equal(0o2777);
+  });
+
   it("opens what exists when create is not exclusive", async () => {
     const { fs } = make();
     const { handle } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
@@ -388,7 +474,7 @@ describe("fuse core: the rest", () => {
   });
 
   it("keeps extended attributes, but no access control lists", async () => {
-    const { fs } = make();
+    const { fs, client } = make();
     const { inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
     const value = Buffer.from([0, 255, 1]);
     await fs.setxattr(inode.ino, name("user.x"), value, undefined, caller);
@@ -397,7 +483,11 @@ describe("fuse core: the rest", () => {
     expect((await fs.listxattr(inode.ino, caller)).map(String)).to.deep.equal(["user.x"]);
     expect((await rejection(fs.setxattr(inode.ino, name("user.x"), value, "create", caller))).code).to.equal("EEXIST");
     await fs.removexattr(inode.ino, name("user.x"), caller);
+    const asked = client.calls["getXattr"];
+    await fs.getattr(inode.ino, caller);
     expect((await rejection(fs.getxattr(inode.ino, name("user.x"), caller))).code).to.equal("ENODATA");
+    expect(await fs.listxattr(inode.ino, caller)).to.deep.equal([]);
+    expect(client.calls["getXattr"], "no question when there are none").to.equal(asked);
     const acl = fs.getxattr(inode.ino, name("system.posix_acl_access"), caller);
     expect((await rejection(acl)).code).to.equal("EOPNOTSUPP");
   });

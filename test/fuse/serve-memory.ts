@@ -32,6 +32,12 @@ process.on("SIGUSR1", async () => {
   await content.close();
   await client.meta.create(ROOT_INO, Buffer.from("done"), { mode: 0o100644, uid: 0, gid: 0 });
 });
+// Makes a file whose name says what the largest read and write were, and how many removed inodes are held.
+process.on("SIGUSR2", async () => {
+  const { read, write } = client.largest;
+  const name = `read-${read},write-${write},held-${client.held.size}`;
+  await client.meta.create(ROOT_INO, Buffer.from(name), { mode: 0o100644, uid: 0, gid: 0 });
+});
 if (breakAfterMs !== undefined) {
   setTimeout(() => {
     throw new InvariantError("a test says so");

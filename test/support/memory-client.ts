@@ -45,6 +45,8 @@ export class MemoryClient implements CairnClient {
   /** Calls of metadata so far, by name. */
   readonly calls: Record<string, number> = {};
   closed = false;
+  /** Bytes of the largest read and write of a file's content so far. */
+  readonly largest = { read: 0, write: 0 };
   readonly #names: MemoryMetadata;
   readonly #open = new Map<number, { content: MemoryContent; count: number }>();
 
@@ -66,7 +68,7 @@ export class MemoryClient implements CairnClient {
   open(inode: Inode): FileContent {
     let open = this.#open.get(inode.ino);
     if (!open) {
-      const content = this.#names.content(inode.ino, () => this.#close(inode.ino));
+      const content = this.#names.content(inode.ino, () => this.#close(inode.ino), this.largest);
       open = { content, count: 0 };
       this.#open.set(inode.ino, open);
     }
@@ -185,11 +187,12 @@ class MemoryMetadata implements Metadata {
     return inode;
   }
 
-  content(ino: number, onClose: () => void): MemoryContent {
+  content(ino: number, onClose: () => void, largest = { read: 0, write: 0 }): MemoryContent {
     const node = this.#get(ino);
     node.content ??= new MemoryContent(ino, this.#clock, {
       commit: (size, mtime) => this.#change(node, { size, allocated: size, ...(mtime && { mtime }) }),
       close: () => onClose(),
+      largest,
     });
     return node.content;
   }
@@ -408,6 +411,14 @@ class MemoryMetadata implements Metadata {
   async sync(): Promise<void> {}
 }
 
+/** What a file's content does to its client. */
+interface MemoryHooks {
+  commit: (size: number, mtime: Timestamp | undefined) => Inode;
+  close: () => void;
+  /** Bytes of the largest read and write. */
+  largest: { read: number; write: number };
+}
+
 /** A file's bytes in pieces of 1 MiB, so that it may be sparse. Writes are seen at once; the inode learns of them at flush. */
 class MemoryContent implements FileContent {
   readonly ino: number;
@@ -416,21 +427,18 @@ class MemoryContent implements FileContent {
   /** Thrown by the next flush, fsync or close. */
   failure: Error | undefined;
   readonly #clock: Clock;
-  readonly #hooks: { commit: (size: number, mtime: Timestamp | undefined) => Inode; close: () => void };
+  readonly #hooks: MemoryHooks;
   readonly #pieces = new Map<number, Buffer>();
 
-  constructor(ino: number, clock: Clock, hooks: MemoryContent["hooks"]) {
+  constructor(ino: number, clock: Clock, hooks: MemoryHooks) {
     this.ino = ino;
     this.#clock = clock;
     this.#hooks = hooks;
   }
 
-  get hooks(): { commit: (size: number, mtime: Timestamp | undefined) => Inode; close: () => void } {
-    return this.#hooks;
-  }
-
   async read(offset: number, target: Buffer): Promise<number> {
     const length = Math.max(0, Math.min(target.length, this.size - offset));
+    this.#hooks.largest.read = Math.max(this.#hooks.largest.read, length);
     for (let done = 0; done < length; ) {
       const { piece, start, count } = this.#at(offset + done, length - done);
       if (piece) piece.copy(target, done, start, start + count);
@@ -442,6 +450,7 @@ class MemoryContent implements FileContent {
 
   async write(offset: number | undefined, data: Buffer): Promise<void> {
     const at = offset ?? this.size;
+    this.#hooks.largest.write = Math.max(this.#hooks.largest.write, data.length);
     if (at + data.length > MAX_FILE_SIZE) throw new CairnError("EFBIG", `write inode ${this.ino} at ${at}`);
     for (let done = 0; done < data.length; ) {
       const { index, piece, start, count } = this.#at(at + done, data.length - done);
