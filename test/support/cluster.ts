@@ -56,6 +56,8 @@ export interface Fsck {
 const QUICK: NodeJS.ProcessEnv = {
   CAIRN_NAMENODE_HEARTBEAT_MS: "500",
   CAIRN_NAMENODE_DEAD_AFTER_MS: "3000",
+  // Should a test be killed while its namenode is down, whoever has files open must not hang for a day.
+  CAIRN_MOUNT_PATIENCE_MS: "120000",
 };
 
 const START_MS = 90_000;
