@@ -10,14 +10,18 @@ const ROUNDS = 3;
 describe("a namenode killed under a reading and writing load", function () {
   this.timeout(180_000);
   let cluster: TestCluster;
+  const loads: Load[] = [];
   before(async () => {
     requireFuse();
     cluster = await TestCluster.start();
   });
-  after(() => cluster?.destroy());
+  after(() => {
+    for (const load of loads) load.kill();
+    cluster?.destroy();
+  });
 
   it("answers within two seconds of its start, and programs only wait", async () => {
-    const loads = [new Load(`${cluster.mount}/a`), new Load(`${cluster.mount}/b`)];
+    loads.push(new Load(`${cluster.mount}/a`), new Load(`${cluster.mount}/b`));
     const written = () => Math.min(...loads.map((load) => load.written));
     const goesOn = (more: number) => {
       const goal = written() + more;

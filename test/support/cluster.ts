@@ -78,6 +78,13 @@ const alive = new Set<TestCluster>();
 process.on("exit", () => {
   for (const cluster of alive) cluster.destroy();
 });
+for (const [signal, number] of [
+  ["SIGHUP", 1],
+  ["SIGINT", 2],
+  ["SIGTERM", 15],
+] as const) {
+  process.once(signal, () => process.exit(128 + number));
+}
 
 /** A real cluster for a test: real processes of the built command, in a folder of its own, on free ports, mounted. */
 export class TestCluster {

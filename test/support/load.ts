@@ -1,79 +1,63 @@
-import { createHash, randomBytes } from "node:crypto";
-import { mkdir, open, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { type ChildProcess, fork } from "node:child_process";
+import { fileURLToPath } from "node:url";
 
-/** Bytes of one file that the load writes: some of less than a packet, some of several. */
-const SIZES = [1, 5_000, 100_000, 3_000_000];
-/** How many of the files written lately are read again. */
-const REMEMBERED = 50;
+/** What the program tells: files written so far, the error it met, or the answer to the last order. */
+export type LoadReport = { written: number } | { failed: string } | { done: "stop" | "verify" };
+/** What the program is told. */
+export type LoadOrder = "stop" | "verify";
+
+const PROGRAM = fileURLToPath(new URL("load-program.js", import.meta.url));
 
 /**
- * A program that writes and reads on a folder until told to stop, and knows every byte it was promised: a file counts as
- * promised when its close has returned.
+ * A program that writes and reads in a folder until told to stop, and knows every byte it was promised (load-program.ts).
+ * A process of its own: a test that had files of the mount open itself could not start programs while the namenode is away,
+ * because a child closes what it inherits before it runs, and that close waits for the namenode.
  */
 export class Load {
-  readonly #folder: string;
-  readonly #promised = new Map<string, string>();
-  readonly #running: Promise<void>;
-  #stop = false;
-  #failure: unknown;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<void>;
+  #failure: Error | undefined;
   #written = 0;
-  /** The longest that one step (write a file, read one) took, ms. */
-  longestMs = 0;
+  #answered: ((order: LoadOrder) => void) | undefined;
 
   constructor(folder: string) {
-    this.#folder = folder;
-    this.#running = this.#run();
-    this.#running.catch((err: unknown) => {
-      this.#failure = err;
+    this.#child = fork(PROGRAM, [folder]);
+    this.#child.on("message", (report: LoadReport) => {
+      if ("written" in report) this.#written = report.written;
+      else if ("failed" in report) this.#failure = new Error(`the load in ${folder}: ${report.failed}`);
+      else this.#answered?.(report.done);
     });
+    this.#exited = new Promise((resolve) => this.#child.once("exit", () => resolve()));
   }
 
-  /** Files written so far. Throws what a program would have seen, if that was an error. */
+  /** Files written so far. Throws what the program saw, if that was an error. */
   get written(): number {
     if (this.#failure !== undefined) throw this.#failure;
     return this.#written;
   }
 
-  /** Ends the load; rejects with the first error a program would have seen. */
-  async stop(): Promise<void> {
-    this.#stop = true;
-    await this.#running;
+  /** Ends the writing; rejects with the error the program saw. */
+  stop(): Promise<void> {
+    return this.#order("stop");
   }
 
-  /** Reads everything that was promised and compares. */
-  async verify(): Promise<void> {
-    for (const name of this.#promised.keys()) await this.#check(name);
+  /** Has everything that was promised read again and compared. */
+  verify(): Promise<void> {
+    return this.#order("verify");
   }
 
-  async #run(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
-    while (!this.#stop) {
-      const started = performance.now();
-      await this.#write(`file-${this.#written}`, randomBytes(SIZES[this.#written % SIZES.length] ?? 1));
-      this.#written += 1;
-      const lately = [...this.#promised.keys()].slice(-REMEMBERED);
-      await this.#check(lately[(this.#written >> 1) % lately.length] ?? "");
-      this.longestMs = Math.max(this.longestMs, performance.now() - started);
-    }
+  /** Ends the program. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
   }
 
-  async #write(name: string, data: Buffer): Promise<void> {
-    const file = await open(join(this.#folder, name), "w");
-    try {
-      await file.writeFile(data);
-    } finally {
-      await file.close();
-    }
-    this.#promised.set(name, digest(data));
+  async #order(order: LoadOrder): Promise<void> {
+    const answered = new Promise<void>((resolve) => {
+      this.#answered = (done) => done === order && resolve();
+    });
+    this.#child.send(order);
+    await Promise.race([answered, this.#exited]);
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#child.exitCode !== null) throw new Error(`the load ended with status ${this.#child.exitCode}`);
   }
-
-  async #check(name: string): Promise<void> {
-    const found = digest(await readFile(join(this.#folder, name)));
-    if (found !== this.#promised.get(name)) throw new Error(`${name} is not what was written`);
-  }
-}
-
-function digest(data: Buffer): string {
-  return createHash("sha256").update(data).digest("hex");
 }
