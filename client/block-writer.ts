@@ -12,6 +12,8 @@ import { PipelineError, unresponsive, WriteStream } from "./write-stream.js";
 
 /** How long a datanode is looked for that takes a new block, ms. */
 const PLACE_PATIENCE_MS = 30_000;
+/** How long a datanode is looked for when those asked have no memory for another stream at the moment, ms. */
+const BUSY_PATIENCE_MS = 10 * 60_000;
 /** Chunks a packet can have at most: no packet starts when the block has no entries left for so many. */
 const PACKET_CHUNKS = 32;
 /** Packets in flight at most, however small. */
@@ -247,6 +249,7 @@ export class BlockWriter {
 
   async #connect(failure: PipelineError | undefined): Promise<WriteStream> {
     const patience = new Patience(this.#io.clock, PLACE_PATIENCE_MS);
+    const busyPatience = new Patience(this.#io.clock, BUSY_PATIENCE_MS);
     for (let reason = failure; ; ) {
       if (reason !== undefined) await this.#blame(reason);
       this.#throwIfDiscarded();
@@ -258,7 +261,8 @@ export class BlockWriter {
       } catch (err) {
         if (!(err instanceof PipelineError)) throw err;
         this.#io.log.info({ block: this.#block, err: messageOf(err) }, "could not open a write pipeline");
-        if (this.#acked === 0 && !(await patience.again())) {
+        const goesOn = (): Promise<boolean> => (err.code === "EBUSY" ? busyPatience : patience).again();
+        if (this.#acked === 0 && !(await goesOn())) {
           throw new CairnError(codeOf(err) === "ENOSPC" ? "ENOSPC" : "EIO", "no datanode takes a new block", err);
         }
         reason = err;
@@ -292,6 +296,7 @@ export class BlockWriter {
 
   /** Takes the datanodes that are to blame out of the pipeline. */
   async #blame(failure: PipelineError): Promise<void> {
+    if (failure.code === "EBUSY" && this.#acked === 0) return; // nobody's fault, and the next attempt has another block
     let culprits = failure.culprits;
     if (culprits.length === 0) culprits = await unresponsive(this.#io, this.#replicas);
     // All of them answer, and still it did not get any further: somebody has to go.

@@ -1,4 +1,4 @@
-import type { Timestamp } from "../common/clock.js";
+import type { Timer, Timestamp } from "../common/clock.js";
 import { CairnError, codeOf } from "../common/errors.js";
 import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
@@ -13,6 +13,11 @@ const MAX_LAYERS = 4;
 /** The next block's pipeline is opened when this much of the current one is left: bytes, and share of the block. */
 const OPEN_NEXT_AT = 8 * MIB;
 const OPEN_NEXT_SHARE = 1 / 8;
+/**
+ * A block that nothing was written to for this long is finalized and committed, ms: files that are open for long hold no
+ * pipeline while nobody writes, and what is lost with this machine is not old.
+ */
+const IDLE_MS = 5_000;
 /** Errnos that tell an application more than EIO. */
 const TELLING = new Set(["ENOSPC", "EDQUOT", "ESTALE", "EFBIG", "EROFS", "EPERM", "EACCES"]);
 
@@ -54,6 +59,8 @@ export class FileWriter {
   #current: Layer | undefined;
   #next: BlockWriter | undefined;
   #committing = false;
+  #idle: Timer | undefined;
+  #written = 0;
   #error: CairnError | undefined;
 
   constructor(io: ClientIo, unsynced: UnsyncedBlocks, file: WrittenFile) {
@@ -86,6 +93,8 @@ export class FileWriter {
         const bytes = this.#append(start + done, data, done) ?? (await this.#makeRoom(data.length - done));
         done += bytes;
       }
+      this.#written = this.#io.clock.monotonic();
+      this.#idle ??= this.#io.clock.after(IDLE_MS, () => this.#onIdle());
     } finally {
       this.#turns.leave();
     }
@@ -93,9 +102,7 @@ export class FileWriter {
 
   /** Resolves when everything written so far is committed, or lost: see takeError. */
   async settle(sync: boolean): Promise<void> {
-    if (this.#current !== undefined) this.#finish(this.#current, sync);
-    this.#next?.discard();
-    this.#next = undefined;
+    this.#finishAll(sync);
     await Promise.all(this.layers.map((layer) => layer.gone));
   }
 
@@ -114,6 +121,22 @@ export class FileWriter {
     const error = this.#error ?? failure;
     this.#error = undefined;
     if (error !== undefined) throw error;
+  }
+
+  /** Finalizes what is open. */
+  #finishAll(sync: boolean): void {
+    this.#idle?.clear();
+    this.#idle = undefined;
+    if (this.#current !== undefined) this.#finish(this.#current, sync);
+    this.#next?.discard();
+    this.#next = undefined;
+  }
+
+  #onIdle(): void {
+    this.#idle = undefined;
+    const left = this.#written + IDLE_MS - this.#io.clock.monotonic();
+    if (left > 0) this.#idle = this.#io.clock.after(left, () => this.#onIdle());
+    else this.#finishAll(false);
   }
 
   /** Copies what fits into the current packet; undefined when there is no room without waiting. */

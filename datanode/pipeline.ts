@@ -21,8 +21,8 @@ import { WriteStream } from "./write-stream.js";
 
 /** How long the unfinished replica of a broken stream is kept for the writer to go on, ms. */
 export const RESUME_GRACE_MS = 60_000;
-/** What one stream may have unacknowledged: two packets where memory is scarce. */
-const LEAST_WINDOW = 2 * MAX_PACKET;
+/** What one stream may have unacknowledged: one packet where memory is scarce. */
+const LEAST_WINDOW = MAX_PACKET / 2;
 const MOST_WINDOW = 8 * MIB;
 /** How long an OpenWrite may wait for memory, and how long all of it may take, ms. */
 const WINDOW_DEADLINE_MS = 5_000;

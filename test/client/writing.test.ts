@@ -2,6 +2,7 @@ import { expect } from "chai";
 import { CairnError, codeOf } from "../../common/errors.js";
 import { KIB, MAX_FILE_SIZE, MAX_PACKET, MIB } from "../../common/limits.js";
 import { FakeCluster, noise } from "../support/fake-cluster.js";
+import { FastClock } from "../support/fast-clock.js";
 import { until } from "../support/until.js";
 
 async function rejected(promise: Promise<unknown>): Promise<string> {
@@ -20,6 +21,31 @@ describe("writing a file", () => {
     cluster = await FakeCluster.start(3);
   });
   afterEach(() => cluster.stop());
+
+  it("commits by itself what nobody has added to for a while", async () => {
+    const client = await cluster.client({ clock: new FastClock(50), startPatienceMs: 500_000 });
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, Buffer.from("left open"));
+    await until(() => cluster.namenode.count("Commit") === 1, { what: "the commit" });
+    expect((await cluster.readBack(inode)).toString()).to.equal("left open");
+    await content.write(9, Buffer.from(", and written to again"));
+    await content.close();
+    expect((await cluster.readBack(inode)).toString()).to.equal("left open, and written to again");
+  });
+
+  it("waits for datanodes that have no memory for another stream at the moment", async () => {
+    let refusals = 0;
+    for (const datanode of cluster.datanodes) {
+      datanode.onOpen = () => {
+        if (++refusals <= 20) throw new CairnError("EBUSY", "no memory");
+      };
+    }
+    const client = await cluster.client({ clock: new FastClock(50), startPatienceMs: 500_000 });
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, Buffer.from("patient"));
+    await content.close();
+    expect((await cluster.readBack(inode)).toString()).to.equal("patient");
+  });
 
   it("takes a small file from create to commit in four round trips", async () => {
     const client = await cluster.client();

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { expect } from "chai";
 import { MIB } from "../../common/limits.js";
+import { Datanode } from "../../proto/gen/services.js";
 import { Compression, ReplicaChangeState } from "../../proto/gen/types.js";
 import { until } from "../support/until.js";
 import { SmallCluster } from "./cluster.js";
@@ -124,11 +125,20 @@ describe("resuming a broken pipeline", () => {
   it("gives memory to so many writers only; the others wait for it", async () => {
     cluster = await SmallCluster.start(1, { maxBufferedBytes: 4 * MIB });
     const one = cluster.pipeline(1);
-    const first = await cluster.client.open(one, 20, 1);
-    const second = await cluster.client.open(one, 21, 1);
-    expect([first.window, second.window]).to.deep.equal([2 * MIB, 2 * MIB]);
-    const third = cluster.client.open(one, 22, 1);
-    first.send(Buffer.from("done"), { last: true });
-    expect((await third).window).to.equal(2 * MIB);
+    const streams = [];
+    for (let id = 20; id < 26; id++) streams.push(await cluster.client.open(one, id, 1));
+    const windows = streams.map((stream) => stream.window);
+    expect(windows.every((w) => w >= MIB / 2)).to.equal(true);
+    expect(windows.reduce((sum, w) => sum + w, 0)).to.be.within(3.5 * MIB, 4 * MIB);
+    let opened = false;
+    const late = cluster.client.open(one, 26, 1).then((stream) => {
+      opened = true;
+      return stream;
+    });
+    // It has arrived: what was sent after it has been answered.
+    for (let i = 0; i < 5; i++) await streams[0]!.link.call(Datanode.syncBlocks, { blocks: [] });
+    expect(opened).to.equal(false);
+    streams[0]!.send(Buffer.from("done"), { last: true });
+    expect((await late).window).to.be.at.least(MIB / 2);
   });
 });
