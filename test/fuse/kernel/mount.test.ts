@@ -194,6 +194,19 @@ else: assert False
     expect(await shell("stat -c %a s", dir)).to.equal("6777\n");
   });
 
+  it("takes capabilities from a file that is written", async () => {
+    await python(
+      `
+open("capable", "w").close()
+os.setxattr("capable", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000"))
+assert os.listxattr("capable") == ["security.capability"]
+with open("capable", "a") as f: f.write("x")
+assert os.listxattr("capable") == []
+`,
+      dir,
+    );
+  });
+
   it("goes on in a directory where seekdir says, while names go", async () => {
     await fs.mkdir(join(dir, "many"));
     await python(
