@@ -8,8 +8,11 @@ import { LayeredRange, type Layers, type SortedReader } from "./merge.js";
 import { Overlay } from "./overlay.js";
 import type { Store } from "./store.js";
 
-/** How often the overlay is emptied into the base, ms. */
-export const FLUSH_INTERVAL_MS = 100;
+/**
+ * How often the overlay is emptied into the base, ms. Safety does not hang on it (the journal holds the edits), only how
+ * many edits a start replays; and each flush costs a synced transaction, which at 100 ms took more processor time than the edits.
+ */
+export const FLUSH_INTERVAL_MS = 500;
 /** Entries that start a flush before its time. */
 export const FLUSH_ENTRIES = 5000;
 /** How long after a failed flush it is tried again, ms. */
