@@ -102,7 +102,9 @@ export class BlockAllocator {
       blocks = await ask(exclude);
     } catch (err) {
       // Datanodes that could not be reached get another chance before there is no room at all; full ones do not.
-      if (codeOf(err) !== "ENOSPC" || exclude.length === 0 || this.#health.someFull) throw err;
+      const code = codeOf(err);
+      const hopeless = code === "ENOSPC" ? this.#health.someFull : code !== "EAGAIN";
+      if (exclude.length === 0 || hopeless) throw err;
       this.#health.forgive();
       blocks = await ask([]);
     }

@@ -12,7 +12,7 @@ import { PipelineError, unresponsive, WriteStream } from "./write-stream.js";
 
 /** How long a datanode is looked for that takes a new block, ms. */
 const PLACE_PATIENCE_MS = 30_000;
-/** How long a datanode is looked for when those asked have no memory for another stream at the moment, ms. */
+/** The same when it is only a matter of time: none has memory for another stream, or none has joined the namenode again yet. */
 const BUSY_PATIENCE_MS = 10 * 60_000;
 /** Chunks a packet can have at most: no packet starts when the block has no entries left for so many. */
 const PACKET_CHUNKS = 32;
@@ -259,13 +259,14 @@ export class BlockWriter {
         this.#throwIfDiscarded();
         return stream;
       } catch (err) {
-        if (!(err instanceof PipelineError)) throw err;
+        // EAGAIN: no datanode is there at the moment, as after a restart of the namenode.
+        if (!(err instanceof PipelineError) && codeOf(err) !== "EAGAIN") throw err;
         this.#io.log.info({ block: this.#block, err: messageOf(err) }, "could not open a write pipeline");
-        const goesOn = (): Promise<boolean> => (err.code === "EBUSY" ? busyPatience : patience).again();
+        const goesOn = (): Promise<boolean> => (isPassing(err) ? busyPatience : patience).again();
         if (this.#acked === 0 && !(await goesOn())) {
           throw new CairnError(codeOf(err) === "ENOSPC" ? "ENOSPC" : "EIO", "no datanode takes a new block", err);
         }
-        reason = err;
+        reason = err instanceof PipelineError ? err : undefined;
       }
     }
   }
@@ -327,6 +328,12 @@ export class BlockWriter {
   #throwIfDiscarded(): void {
     if (this.#state === "discarded") throw new CairnError("ECANCELED", "the block was discarded");
   }
+}
+
+/** Whether an error says that datanodes are there, or will be, but take no block right now. */
+function isPassing(err: unknown): boolean {
+  const code = codeOf(err);
+  return code === "EBUSY" || code === "EAGAIN";
 }
 
 function copyPart(packet: Packet, from: number, to: number, target: Buffer, into: number): void {

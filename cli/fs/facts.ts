@@ -60,16 +60,11 @@ export async function policy(client: CairnClient, path: string, options: PolicyO
   let inode = await client.meta.resolve(normalize(path), true);
   const asked = Object.values(options).some((value) => value !== undefined);
   if (asked) {
-    // The whole policy is handed over: only so can the compression, where RAW is zero, be told from one not asked for.
+    const { replicas, blockSize, compression } = options;
     const wanted: PolicyInit = {
-      replicas: options.replicas ?? inode.policy.replicas,
-      blockSize: options.blockSize ?? inode.policy.blockSize,
-      compression:
-        options.compression === undefined
-          ? inode.policy.compression
-          : options.compression === "lz4"
-            ? Compression.LZ4
-            : Compression.RAW,
+      replicas,
+      blockSize,
+      compression: compression && (compression === "lz4" ? Compression.LZ4 : Compression.RAW),
     };
     inode = await client.meta.setAttributes(inode.ino, { policy: wanted });
   }

@@ -98,7 +98,7 @@ export function checkBlockSize(size: number): void {
 export function checkPolicy({ replicas, blockSize, compression }: Policy): void {
   if (replicas !== 0) checkReplicas(replicas);
   if (blockSize !== 0) checkBlockSize(blockSize);
-  valid(compression === Compression.RAW || compression === Compression.LZ4, `compression: ${compression} is unknown`);
+  valid((Object.values(Compression) as number[]).includes(compression), `compression: ${compression} is unknown`);
 }
 
 /** The identity of a mutating call. */

@@ -47,6 +47,19 @@ describe("writing a file", () => {
     expect((await cluster.readBack(inode)).toString()).to.equal("patient");
   });
 
+  it("waits for datanodes when none has joined the namenode yet", async () => {
+    let refusals = 0;
+    cluster.namenode.before = (method) => {
+      if (method === "Namenode.AllocateBlocks" && ++refusals <= 10) throw new CairnError("EAGAIN", "no live datanode");
+    };
+    const client = await cluster.client({ clock: new FastClock(50), startPatienceMs: 500_000 });
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, Buffer.from("patient"));
+    await content.close();
+    expect(refusals).to.be.greaterThan(10);
+    expect((await cluster.readBack(inode)).toString()).to.equal("patient");
+  });
+
   it("takes a small file from create to commit in four round trips", async () => {
     const client = await cluster.client();
     const { content, inode } = await cluster.file(client);
