@@ -5,8 +5,11 @@ import type { DiskFile } from "./disk.js";
 import { replicaDirectory } from "./replica-name.js";
 import type { Volume } from "./volume.js";
 
-/** How long after it was finalized a replica is synced, ms: much that is written is deleted again before. */
-const DELAY_MS = 2_000;
+/**
+ * How long after it was finalized a replica is synced, ms: half of what the kernel waits by itself. Much that is written is
+ * deleted again before, and syncs right behind a writer take the disk from it.
+ */
+const DELAY_MS = 15_000;
 /** Replicas waiting for their sync, at most: they are open files. The kernel sees to those beyond. */
 const MAX_WAITING = 256;
 

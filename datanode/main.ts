@@ -1,15 +1,8 @@
-import { setFlagsFromString } from "node:v8";
 import { InvariantError } from "../common/errors.js";
+import { tuneForStreams } from "../common/heap.js";
 import { createLogger, type Logger } from "../common/log.js";
 import { Datanode } from "./datanode.js";
 import type { DatanodeSettings } from "./settings.js";
-
-/**
- * V8 lets so small a heap grow by half before it collects all of it, and counts the packets that pass through to that: it
- * may fall to marking the whole heap for every dozen packets, which doubles the processor time of a stream. With this it
- * waits for ten times the heap; what packets leave behind stays bounded by V8's limit for external memory, 64 MiB.
- */
-const HEAP_FLAGS = "--heap-growing-percent=900";
 
 /**
  * Runs a datanode until SIGTERM or SIGINT, then shuts it down safely. Rejects when it cannot start, or cannot go on: its
@@ -17,7 +10,7 @@ const HEAP_FLAGS = "--heap-growing-percent=900";
  * process with status 1: finalized replicas are whole, and unfinished ones are garbage.
  */
 export async function runDatanode(settings: DatanodeSettings): Promise<void> {
-  setFlagsFromString(HEAP_FLAGS);
+  tuneForStreams();
   const log = createLogger("datanode", settings.logLevel);
   process.on("uncaughtException", (err) => die(log, err));
   const stop = signalled(["SIGTERM", "SIGINT"]);

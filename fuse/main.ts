@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { connectClient } from "../client/index.js";
 import { wrap } from "../common/errors.js";
+import { tuneForStreams } from "../common/heap.js";
 import { createLogger } from "../common/log.js";
 import { serve } from "./daemon.js";
 import type { MountSettings } from "./settings.js";
@@ -11,6 +12,7 @@ import type { MountSettings } from "./settings.js";
  * The process's thread pool should be larger than Node's default (UV_THREADPOOL_SIZE, set before the start).
  */
 export async function runMount(settings: MountSettings): Promise<void> {
+  tuneForStreams();
   const log = createLogger("mount", settings.logLevel);
   const { namenode, secretFile, mountpoint, patienceMs } = settings;
   const secret = secretFile === undefined ? undefined : await readSecret(secretFile);
