@@ -1,6 +1,7 @@
 import { InvariantError } from "../common/errors.js";
 import { tuneForStreams } from "../common/heap.js";
 import { createLogger, type Logger } from "../common/log.js";
+import { signalled } from "../common/signals.js";
 import { Datanode } from "./datanode.js";
 import type { DatanodeSettings } from "./settings.js";
 
@@ -27,15 +28,4 @@ export async function runDatanode(settings: DatanodeSettings): Promise<void> {
 function die(log: Logger, err: Error): never {
   log.fatal({ err }, err instanceof InvariantError ? "an invariant does not hold: stopping" : "stopping");
   process.exit(1);
-}
-
-/** Resolves to the first of these signals. A second one kills the process as if nobody listened. */
-function signalled(signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    const heard = (signal: NodeJS.Signals) => {
-      for (const each of signals) process.off(each, heard);
-      resolve(signal);
-    };
-    for (const each of signals) process.on(each, heard);
-  });
 }

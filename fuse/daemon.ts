@@ -3,6 +3,7 @@ import type { CairnClient } from "../client/contract.js";
 import { RealClock } from "../common/clock.js";
 import { InvariantError } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
+import { signalled } from "../common/signals.js";
 import { within } from "./deadline.js";
 import { mount } from "./mount.js";
 import type { MountSettings } from "./settings.js";
@@ -49,15 +50,4 @@ function die(mountpoint: string, log: Logger, err: Error): never {
     spawn(program, args, { detached: true, stdio: "ignore" }).unref();
   }
   process.exit(1);
-}
-
-/** Resolves to the first of these signals. A second one kills the process as if nobody listened. */
-function signalled(signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    const heard = (signal: NodeJS.Signals) => {
-      for (const each of signals) process.off(each, heard);
-      resolve(signal);
-    };
-    for (const each of signals) process.on(each, heard);
-  });
 }

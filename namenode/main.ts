@@ -1,5 +1,6 @@
 import { InvariantError } from "../common/errors.js";
 import { createLogger, type Logger } from "../common/log.js";
+import { signalled } from "../common/signals.js";
 import { Namenode } from "./namenode.js";
 import type { NamenodeSettings } from "./settings.js";
 
@@ -25,15 +26,4 @@ export async function runNamenode(settings: NamenodeSettings): Promise<void> {
 function die(log: Logger, err: Error): never {
   log.fatal({ err }, err instanceof InvariantError ? "an invariant does not hold: stopping" : "stopping");
   process.exit(1);
-}
-
-/** Resolves to the first of these signals. A second one kills the process as if nobody listened. */
-function signalled(signals: NodeJS.Signals[]): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    const heard = (signal: NodeJS.Signals) => {
-      for (const each of signals) process.off(each, heard);
-      resolve(signal);
-    };
-    for (const each of signals) process.on(each, heard);
-  });
 }
