@@ -15,8 +15,6 @@ const TRAILER = 40;
 /** Where the crc is in the trailer: it is of everything in the footer before it. */
 const CRC_AT = 28;
 const MAX_CLUSTER = 255;
-/** The longest footer there can be, bytes. */
-export const MAX_FOOTER = MAX_BLOCK_CHUNKS * CHUNK_ENTRY + MAX_CLUSTER + TRAILER;
 /** What readFooter reads first, bytes: enough for the footer of a full block of full chunks. */
 const FIRST_READ = 12 * 1024;
 

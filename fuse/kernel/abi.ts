@@ -86,8 +86,6 @@ export const OpenFlag = {
 export const OPEN_KILL_SUIDGID = 1 << 0;
 /** FUSE_WRITE_KILL_SUIDGID, of WRITE. */
 export const WRITE_KILL_SUIDGID = 1 << 2;
-/** FUSE_FSYNC_FDATASYNC, of FSYNC. */
-export const FSYNC_FDATASYNC = 1 << 0;
 
 /** Flags of renameat2(2). */
 export const RENAME_NOREPLACE = 1 << 0;
