@@ -8,6 +8,7 @@ import { LinkPool } from "../proto/connect.js";
 import { Dispatcher } from "../proto/dispatch.js";
 import { BlockAcks } from "../proto/gen/services.js";
 import type { Inode, Policy } from "../proto/gen/types.js";
+import { type Network, webSockets } from "../proto/network.js";
 import { BlockAllocator } from "./allocator.js";
 import { BlockCache } from "./block-cache.js";
 import { BlockReader } from "./block-reader.js";
@@ -49,6 +50,11 @@ export interface ClientOptions {
   log: Logger;
   clock?: Clock;
   files?: LocalFiles;
+  network?: Network;
+  /** 0 <= random() < 1 */
+  random?: () => number;
+  /** The session's id: random, and no other client's. Made by crypto unless set. */
+  sessionId?: number;
 }
 
 const DEFAULTS = {
@@ -83,6 +89,8 @@ function defaultPort(address: string): number {
 export async function connectClient(options: ClientOptions): Promise<CairnClient> {
   const { host, port } = parseNamenode(options.namenode);
   const { log, name, clock = new RealClock(), host: hostName = hostname(), files = machineFiles } = options;
+  const { network = webSockets, random = Math.random, sessionId } = options;
+  const { dial } = network;
   const auth = new LinkAuth(options.secret);
   const acks = new AckRouter();
   const dispatcher = new Dispatcher().take(BlockAcks, { ack: (ack, { link }) => acks.route(ack, link) });
@@ -95,10 +103,13 @@ export async function connectClient(options: ClientOptions): Promise<CairnClient
     dispatcher,
     log,
     clock,
+    dial,
+    random,
+    ...(sessionId !== undefined && { id: sessionId }),
     startPatienceMs: options.startPatienceMs ?? DEFAULTS.startPatienceMs,
     patienceMs: options.patienceMs ?? DEFAULTS.patienceMs,
   });
-  const pool = new LinkPool({ dispatcher, auth, log, clock });
+  const pool = new LinkPool({ dispatcher, auth, log, clock, dial });
   const health = new DatanodeHealth(clock);
   const packets = new PacketPool(options.writeMemory ?? DEFAULTS.writeMemory);
   const allocator = new BlockAllocator(session, health, clock, log, hostName);

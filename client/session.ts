@@ -4,7 +4,7 @@ import { CairnError, codeOf, messageOf, wrap } from "../common/errors.js";
 import { DEFAULT_DEADLINE_MS } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import type { LinkAuth } from "../proto/auth.js";
-import { PersistentLink } from "../proto/connect.js";
+import { type Dial, PersistentLink } from "../proto/connect.js";
 import type { Dispatcher } from "../proto/dispatch.js";
 import { ClientPush, Namenode } from "../proto/gen/services.js";
 import type { Block, CallIdInit, OpenSessionReply, Policy } from "../proto/gen/types.js";
@@ -28,6 +28,11 @@ export interface SessionOptions {
   dispatcher: Dispatcher;
   log: Logger;
   clock: Clock;
+  dial: Dial;
+  /** 0 <= random() < 1 */
+  random: () => number;
+  /** Random, and no other client's; made by crypto unless set. */
+  id?: number;
   /** How long the first connection may take, ms. */
   startPatienceMs: number;
   /** How long a call outlasts the loss of the namenode, ms. */
@@ -43,7 +48,7 @@ export type Unnumbered<M> = Omit<RequestOf<M>, "call">;
  */
 export class Session {
   /** Random, kept over reconnections. */
-  readonly id = Number(randomBytes(8).readBigUInt64LE() >> 12n) + 1;
+  readonly id: number;
   /** Blocks allocated to this session and not yet committed: told to a namenode that may have forgotten them. */
   readonly pending = new Map<number, Block>();
   readonly #options: SessionOptions;
@@ -59,7 +64,8 @@ export class Session {
 
   private constructor(options: SessionOptions) {
     this.#options = options;
-    const { host, port, auth, log, clock } = options;
+    const { host, port, auth, log, clock, dial, random } = options;
+    this.id = options.id ?? Number(randomBytes(8).readBigUInt64LE() >> 12n) + 1;
     const dispatcher = options.dispatcher.take(ClientPush, {
       synced: ({ syncedIndex }) => this.#noteSynced(syncedIndex),
     });
@@ -70,6 +76,8 @@ export class Session {
       auth,
       log,
       clock,
+      dial,
+      random,
       onConnect: (link) => this.#open(link),
       onDisconnect: (reason) => this.#onDisconnect(reason),
     });

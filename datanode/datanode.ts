@@ -8,7 +8,8 @@ import { LinkPool } from "../proto/connect.js";
 import { Dispatcher } from "../proto/dispatch.js";
 import { BlockStream, DatanodeCommands, Datanode as DatanodeService } from "../proto/gen/services.js";
 import type { HeartbeatRequestInit, RegisterReply, RegisterRequestInit } from "../proto/gen/types.js";
-import { type LinkServer, listen } from "../proto/server.js";
+import { type Network, webSockets } from "../proto/network.js";
+import type { LinkServer } from "../proto/server.js";
 import { BackgroundSync } from "./background-sync.js";
 import { ByteBudget } from "./byte-budget.js";
 import { type Disk, RealDisk } from "./disk.js";
@@ -30,6 +31,7 @@ export interface DatanodeOptions {
   disk?: Disk;
   /** 0 <= random() < 1 */
   random?: () => number;
+  network?: Network;
   /** Override of how long the replica of a broken write is kept, ms. */
   resumeGraceMs?: number;
 }
@@ -47,6 +49,8 @@ export class Datanode {
   readonly #windows: ByteBudget;
   readonly #replies: ByteBudget;
   readonly #resumeGraceMs: number | undefined;
+  readonly #network: Network;
+  readonly #random: () => number;
   #fail!: (reason: CairnError) => void;
   #parts: Parts | undefined;
   #server: LinkServer | undefined;
@@ -61,6 +65,8 @@ export class Datanode {
     this.#clock = clock;
     this.#identity = new Identity(clock);
     this.#resumeGraceMs = options.resumeGraceMs;
+    this.#network = options.network ?? webSockets;
+    this.#random = options.random ?? Math.random;
     this.failed = new Promise((resolve) => {
       this.#fail = resolve;
     });
@@ -72,7 +78,7 @@ export class Datanode {
       disk: options.disk ?? new RealDisk(),
       reserve: settings.reserve,
       log,
-      random: options.random ?? Math.random,
+      random: this.#random,
       background: this.#background,
       report: (change) => this.#reporter?.change(change),
       onNoVolume: (reason) => this.#fail(new CairnError("EIO", "the last volume has failed", reason)),
@@ -142,7 +148,7 @@ export class Datanode {
       await parts.pipeline.close(); // writers hear of the end before their links go
       await this.#server?.close("the datanode is shutting down");
     });
-    this.#server = await listen({ host, port, dispatcher, auth, secret, log, clock, onHttp });
+    this.#server = await this.#network.listen({ host, port, dispatcher, auth, secret, log, clock, onHttp });
     this.#register(auth, parts.orders);
     const ms = Math.round(this.#clock.monotonic() - began);
     log.info({ host, port: this.#server.port, blocks: this.#store.map.size, ms }, "serving");
@@ -151,7 +157,7 @@ export class Datanode {
   async #assemble(auth: LinkAuth): Promise<Parts> {
     const [log, clock, store, identity] = [this.#log, this.#clock, this.#store, this.#identity];
     const acks = new Dispatcher();
-    const pool = new LinkPool({ dispatcher: acks, auth, log, clock });
+    const pool = new LinkPool({ dispatcher: acks, auth, log, clock, dial: this.#network.dial });
     this.#closers.push(() => pool.close());
     const downstreams = new Downstreams(pool);
     downstreams.takeAcks(acks);
@@ -206,6 +212,8 @@ export class Datanode {
       auth,
       clock,
       log,
+      dial: this.#network.dial,
+      random: this.#random,
       describe: () => this.#describe(),
       status: () => this.#status(),
       onRegistered: async (reply) => {

@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { LinkAuth } from "../proto/auth.js";
-import { PersistentLink } from "../proto/connect.js";
+import { type Dial, PersistentLink } from "../proto/connect.js";
 import type { Dispatcher } from "../proto/dispatch.js";
 import { Registry } from "../proto/gen/services.js";
 import type { HeartbeatRequestInit, RegisterReply, RegisterRequestInit } from "../proto/gen/types.js";
@@ -20,6 +20,9 @@ export interface RegistrationOptions {
   auth: LinkAuth;
   clock: Clock;
   log: Logger;
+  dial: Dial;
+  /** 0 <= random() < 1 */
+  random: () => number;
   /** What to register with, and what to say in every heartbeat. */
   describe: () => RegisterRequestInit;
   status: () => Promise<HeartbeatRequestInit>;
@@ -39,7 +42,8 @@ export class Registration {
   #beating = false;
 
   constructor(options: RegistrationOptions) {
-    const { namenode, dispatcher, auth, clock, log, describe, onRegistered, onReportWanted, onFatal } = options;
+    const { namenode, dispatcher, auth, clock, log, dial, random, describe, onRegistered, onReportWanted, onFatal } =
+      options;
     this.#options = options;
     this.link = new PersistentLink({
       ...namenode,
@@ -47,6 +51,8 @@ export class Registration {
       auth,
       clock,
       log,
+      dial,
+      random,
       onConnect: async (link) => {
         const reply = await link.call(Registry.register, describe());
         await onRegistered(reply);

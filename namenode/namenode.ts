@@ -8,7 +8,8 @@ import { VERSION } from "../common/version.js";
 import { LinkAuth } from "../proto/auth.js";
 import { Dispatcher } from "../proto/dispatch.js";
 import { Namenode as NamenodeService } from "../proto/gen/services.js";
-import { type LinkServer, listen } from "../proto/server.js";
+import { type Network, webSockets } from "../proto/network.js";
+import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
 import type { BlockUse } from "./contract.js";
 import { JournaledEditor } from "./editor.js";
@@ -22,7 +23,7 @@ import { S_IFDIR } from "./namespace/types.js";
 import { Sessions } from "./sessions.js";
 import { defaultPolicy, type NamenodeSettings } from "./settings.js";
 import type { KeyValue } from "./store/kv.js";
-import { openStorage } from "./store/storage.js";
+import { openStorage, type Storage, type StorageOptions } from "./store/storage.js";
 
 /** Permission bits of a new cluster's root directory. */
 const ROOT_MODE = 0o755;
@@ -33,6 +34,11 @@ export interface NamenodeOptions {
   clock?: Clock;
   /** Makes the id of a new cluster. */
   uuid?: () => string;
+  network?: Network;
+  /** Opens the data folder; openStorage() unless set. */
+  storage?: (options: StorageOptions) => Promise<Storage>;
+  /** 0 <= random() < 1 */
+  random?: () => number;
 }
 
 /** A namenode: everything from the data folder to the port. */
@@ -44,7 +50,14 @@ export class Namenode {
   #closing: Promise<void> | undefined;
 
   constructor(options: NamenodeOptions) {
-    this.#options = { clock: new RealClock(), uuid: randomUUID, ...options };
+    this.#options = {
+      clock: new RealClock(),
+      uuid: randomUUID,
+      network: webSockets,
+      storage: openStorage,
+      random: Math.random,
+      ...options,
+    };
   }
 
   /** The port it listens on; undefined before the start. */
@@ -73,10 +86,10 @@ export class Namenode {
   }
 
   async #start(): Promise<void> {
-    const { settings, log, clock } = this.#options;
+    const { settings, log, clock, network, random } = this.#options;
     const began = clock.monotonic();
     const secret = readSecret(settings.secretFile);
-    const storage = await openStorage({
+    const storage = await this.#options.storage({
       folder: settings.dataDir,
       clock,
       log,
@@ -95,6 +108,7 @@ export class Namenode {
       settings,
       clock,
       log,
+      random,
       about: () => ({ ...about, sessions: sessions.size }),
     });
     const reclaimer = new Reclaimer(editor, clock, log);
@@ -125,7 +139,7 @@ export class Namenode {
     });
     const dispatcher = new Dispatcher().serve(NamenodeService, service.handlers());
     blocks.register(dispatcher);
-    const server = await listen({
+    const server = await network.listen({
       host: settings.host,
       port: settings.port,
       dispatcher,

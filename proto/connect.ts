@@ -16,6 +16,9 @@ const BACKOFF_MAX_MS = 2_000;
 /** Links a pool keeps at most; the longest unused goes when more are asked for. */
 const MAX_POOLED = 4096;
 
+/** Opens one connection: connect(), or what a simulated network has in its place. */
+export type Dial = (host: string, port: number, options: ConnectOptions) => Promise<Link>;
+
 /** What every connection needs. */
 export interface ConnectOptions {
   dispatcher: Dispatcher;
@@ -25,6 +28,10 @@ export interface ConnectOptions {
   /** Overrides of the link's ping interval and idle limit, ms. */
   pingMs?: number;
   idleMs?: number;
+  /** How connections are opened; connect() unless set. */
+  dial?: Dial;
+  /** 0 <= random() < 1: spreads attempts to connect. */
+  random?: () => number;
 }
 
 /** RFC 6455 has clients mask what they send against proxies that a browser could be made to poison. No browser here. */
@@ -90,7 +97,7 @@ export class LinkPool {
       if (link.isOpen) return link;
       if (this.#links.get(key) !== known) return this.get(host, port);
     }
-    const opening = connect(host, port, this.#options);
+    const opening = (this.#options.dial ?? connect)(host, port, this.#options);
     this.#links.set(key, opening);
     this.#shrink();
     try {
@@ -218,11 +225,11 @@ export class PersistentLink implements Caller {
   }
 
   async #run(): Promise<void> {
-    const { host, port, onConnect, onDisconnect, fatal } = this.#options;
+    const { host, port, onConnect, onDisconnect, fatal, dial = connect, random = Math.random } = this.#options;
     let pause = BACKOFF_FIRST_MS;
     while (this.#closed === undefined) {
       try {
-        const link = await connect(host, port, this.#options);
+        const link = await dial(host, port, this.#options);
         try {
           await onConnect?.(link);
         } catch (err) {
@@ -244,7 +251,7 @@ export class PersistentLink implements Caller {
       }
       if (this.#closed !== undefined) return;
       onDisconnect?.(this.#lastError);
-      await this.#pause(pause * (0.5 + Math.random() / 2));
+      await this.#pause(pause * (0.5 + random() / 2));
       pause = Math.min(pause * 2, BACKOFF_MAX_MS);
     }
   }

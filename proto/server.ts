@@ -39,6 +39,9 @@ export interface LinkServer {
   close(reason?: string): Promise<void>;
 }
 
+/** Starts to listen: listen(), or what a simulated network has in its place. */
+export type Listen = (options: ListenOptions & { secret: string | undefined }) => Promise<LinkServer>;
+
 /** Whether only this machine can reach an address. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host) || /^::ffff:127\./.test(host);
