@@ -6,6 +6,7 @@ import type { Logger } from "../common/log.js";
 import { signalled } from "../common/signals.js";
 import { within } from "./deadline.js";
 import { mount } from "./mount.js";
+import { announce } from "./ready.js";
 import type { MountSettings } from "./settings.js";
 import { unmountCommands } from "./umount.js";
 
@@ -32,6 +33,7 @@ export async function serve(client: CairnClient, settings: ServeSettings, source
     const mounted = await mount({ client, mountpoint, options, clock, log });
     process.on("uncaughtException", (err) => die(mounted.mountpoint, log, err));
     log.info({ mountpoint: mounted.mountpoint, binding: mounted.binding }, "mounted");
+    announce({ mountpoint: mounted.mountpoint, binding: mounted.binding });
     const signal = await Promise.race([stop, mounted.ended]);
     log.info({ mountpoint: mounted.mountpoint }, signal ? `${signal}: unmounting` : "unmounted by someone else");
     const how = await mounted.unmount(settings.unmountTimeoutMs);

@@ -17,7 +17,7 @@ export const mountSettings = {
   binding: setting(
     `how the kernel is spoken to: ${BINDINGS.join(", ")}; auto: kernel where it may be used, else fuse-native`,
     z.enum(BINDINGS),
-    "fuse-native",
+    "auto",
   ),
   nonempty: setting("mount over a folder that is not empty", flag, false),
   cacheMs: setting(

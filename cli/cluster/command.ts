@@ -45,12 +45,12 @@ const say = (line: string): void => {
 async function start(options: RootOption & { datanodes?: number; mount?: string; httpPort?: number }): Promise<void> {
   const { startCluster } = await import("./start.js");
   const layout = new Layout(options.root);
-  const { config, started } = await startCluster(layout, options, say);
+  const { config, started, binding } = await startCluster(layout, options, say);
   const rootFlag = layout.root === DEFAULT_ROOT ? "" : ` --root ${layout.root}`;
   const what = `a namenode and ${config.datanodePorts.length} datanodes`;
   say(started.length === 0 ? `CairnFS is running already: ${what}.` : `CairnFS is up: ${what}.`);
   say("");
-  say(`  Folder       ${config.mount}`);
+  say(`  Folder       ${config.mount}${binding === undefined ? "" : ` (${binding} binding)`}`);
   say(`  Status page  http://127.0.0.1:${config.httpPort}/`);
   say(`  Try          cp -a /usr/include ${config.mount}/ && npx cairn fs ls -l${rootFlag} /include`);
   say(`  Stop         npx cairn cluster stop${rootFlag}`);

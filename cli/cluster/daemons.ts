@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { CairnError } from "../../common/errors.js";
+import type { Announcement } from "../../fuse/ready.js";
 import type { ClusterConfig } from "./config.js";
 import { type DaemonName, datanodeName, type Layout } from "./layout.js";
 import { readPidFile, writePidFile } from "./process.js";
@@ -25,6 +26,8 @@ export interface Started {
   readonly pid: number;
   /** Why the daemon has ended already; undefined while it runs. */
   exit(): string | undefined;
+  /** What a mount has said of itself once it was there; undefined before, and for other daemons. */
+  mounted(): Announcement | undefined;
 }
 
 /** Copies of a block unless there are fewer datanodes, where more could never be made. */
@@ -80,9 +83,13 @@ export function startDaemon(layout: Layout, daemon: Daemon): Started {
     detached: true,
     cwd: "/",
     env,
-    stdio: ["ignore", log, log],
+    stdio: ["ignore", log, log, "ipc"],
   });
   closeSync(log);
+  let mounted: Announcement | undefined;
+  child.on("message", (message) => {
+    mounted = message as Announcement;
+  });
   let exit: string | undefined;
   child.on("error", (err) => {
     exit = `it could not be started: ${err.message}`;
@@ -93,7 +100,8 @@ export function startDaemon(layout: Layout, daemon: Daemon): Started {
     exit = name === null ? `it ended with status ${code}` : `it was killed by ${name}`;
   });
   child.unref();
-  return { pid: child.pid, exit: () => exit };
+  child.channel?.unref();
+  return { pid: child.pid, exit: () => exit, mounted: () => mounted };
 }
 
 /** The last lines of a daemon's log, for people. */

@@ -40,10 +40,11 @@ export function datanodesReady(port: number, datanodePorts: readonly number[], w
   });
 }
 
-/** Waits until the mountpoint has a file system that answers. */
+/** Waits until the mountpoint has a file system that answers, and a mount started just now has said what it is. */
 export function mountReady(mountpoint: string, wait: Wait): Promise<void> {
   return until(wait, async () => {
-    if ((await mountedAt(mountpoint)) === undefined) return `nothing is mounted on ${mountpoint} yet`;
+    const silent = [...wait.started].some(([daemon, { mounted }]) => wait.daemons.includes(daemon) && !mounted());
+    if (silent || (await mountedAt(mountpoint)) === undefined) return `nothing is mounted on ${mountpoint} yet`;
     return (await answers(mountpoint)) ? undefined : `the file system on ${mountpoint} does not answer`;
   });
 }

@@ -26,6 +26,8 @@ export interface Running {
   readonly config: ClusterConfig;
   /** The daemons that had to be started; the others ran already. */
   readonly started: readonly Daemon[];
+  /** What the mount speaks to the kernel with; undefined when it ran already. */
+  readonly binding: string | undefined;
 }
 
 /** Starts what is not running of the cluster in a root, and returns when all of it does its work. */
@@ -54,7 +56,7 @@ export function startCluster(layout: Layout, options: StartOptions, say: (line: 
     await mendMountpoint(layout, config, mount, say);
     start(mount);
     await mountReady(config.mount, { layout, daemons: [mount], started });
-    return { config, started: [...started.keys()] };
+    return { config, started: [...started.keys()], binding: started.get(mount)?.mounted()?.binding };
   });
 }
 

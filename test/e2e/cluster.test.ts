@@ -23,6 +23,7 @@ describe("a cluster on one machine", function () {
       expect(existsSync(join(cluster.root, "log", `${name}.log`)), name).to.equal(true);
     }
     expect(await sh(`stat -f -c %T ${cluster.mount}`)).to.match(/fuse/);
+    expect(await sh(`grep '"binding"' ${join(cluster.root, "log", "mount.log")}`)).to.include('"binding":"kernel"');
     expect((await cluster.report()).datanodes.map((d) => d.state)).to.deep.equal(["live", "live", "live"]);
   });
 
@@ -51,7 +52,7 @@ describe("a cluster on one machine", function () {
     await cluster.kill("mount");
     const said = await cluster.up();
     expect(said)
-      .to.include(cluster.mount)
+      .to.include(`${cluster.mount} (kernel binding)`)
       .and.to.match(/has been cleared/);
     await sh(`touch ${cluster.mount}/after-the-kill`);
   });

@@ -11,7 +11,7 @@ const [, , mountpoint = "", json = "{}"] = process.argv;
 const { log, hang, breakAfterMs, populate = 0, ...given } = JSON.parse(json) as TestSettings;
 const settings = {
   mountpoint,
-  binding: "fuse-native" as const,
+  binding: "auto" as const,
   allowOther: true,
   nonempty: false,
   cacheMs: 1000,
