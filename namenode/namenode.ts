@@ -7,13 +7,14 @@ import { readSecret } from "../common/secret.js";
 import { VERSION } from "../common/version.js";
 import { LinkAuth } from "../proto/auth.js";
 import { Dispatcher } from "../proto/dispatch.js";
-import { Namenode as NamenodeService } from "../proto/gen/services.js";
+import { Locks, Namenode as NamenodeService } from "../proto/gen/services.js";
 import { type Network, webSockets } from "../proto/network.js";
 import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
 import type { BlockUse } from "./contract.js";
 import { JournaledEditor } from "./editor.js";
 import { createHttp } from "./http/http.js";
+import { LockCalls } from "./locks/calls.js";
 import { CLUSTER } from "./namespace/keys.js";
 import { Reclaimer } from "./namespace/reclaimer.js";
 import { readBlock, readCluster } from "./namespace/records.js";
@@ -25,6 +26,8 @@ import { defaultPolicy, type NamenodeSettings } from "./settings.js";
 import type { KeyValue } from "./store/kv.js";
 import { openStorage, type Storage, type StorageOptions } from "./store/storage.js";
 
+/** Numbers that tell one process of a namenode from the next are at most this. */
+const MAX_INCARNATION = 2 ** 52;
 /** Permission bits of a new cluster's root directory. */
 const ROOT_MODE = 0o755;
 
@@ -99,6 +102,8 @@ export class Namenode {
     const editor = new JournaledEditor({ ...storage, clock, syncReplies: settings.journalSync === "always" });
     this.#closers.push(() => editor.close());
     const sessions = new Sessions({ editor, clock, log, leaseMs: settings.leaseMs });
+    const incarnation = 1 + Math.floor(this.#options.random() * MAX_INCARNATION);
+    const locks = new LockCalls({ editor, room: () => editor.room(), sessions, log, incarnation });
     const about = { version: VERSION, startedMs: clock.now() };
     const blocks = new Blocks({
       kv: editor.kv,
@@ -120,6 +125,7 @@ export class Namenode {
     const { cluster } = readCluster(editor.kv);
 
     sessions.start();
+    locks.start();
     this.#closers.push(() => sessions.close());
     reclaimer.start();
     this.#closers.push(() => reclaimer.close());
@@ -132,12 +138,13 @@ export class Namenode {
       room: () => editor.room(),
       clock,
       sessions,
+      locks,
       manager: blocks,
       policy: defaultPolicy(settings),
       leaseMs: settings.leaseMs,
       version: VERSION,
     });
-    const dispatcher = new Dispatcher().serve(NamenodeService, service.handlers());
+    const dispatcher = new Dispatcher().serve(NamenodeService, service.handlers()).serve(Locks, locks.handlers());
     blocks.register(dispatcher);
     const server = await network.listen({
       host: settings.host,

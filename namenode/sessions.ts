@@ -4,7 +4,7 @@ import type { Logger } from "../common/log.js";
 import type { Block } from "../proto/gen/types.js";
 import type { Link } from "../proto/link.js";
 import type { Editor } from "./contract.js";
-import { callsFrom, sessionOfCall } from "./namespace/keys.js";
+import { callsFrom, LOCKING, lockingKey, sessionOfCall, sessionOfLocking } from "./namespace/keys.js";
 
 /** Sessions at a time, at most. */
 const MAX_SESSIONS = 20_000;
@@ -36,7 +36,7 @@ export interface SessionsOptions {
 /**
  * The clients of the namenode. A session outlives its connection by its lease. When it ends, the records of its calls go, with
  * the nameless inodes it had open (calls took their names, so there are records), and its pending blocks are nobody's. Sessions are not in the store: after a restart those with records are given a
- * lease to come back in.
+ * lease to come back in, as are those that had locks.
  */
 export class Sessions {
   readonly #editor: Editor;
@@ -46,6 +46,7 @@ export class Sessions {
   readonly #sessions = new Map<number, Session>();
   /** Pending block → its session. */
   readonly #holders = new Map<number, Session>();
+  readonly #endListeners: ((session: number) => void)[] = [];
   #sweeper: Timer | undefined;
   #lastSweep = 0;
 
@@ -70,6 +71,10 @@ export class Sessions {
       this.#add(id, "a session of before the restart");
       from = id + 1;
     }
+    for (const [key] of this.#editor.kv.range(LOCKING)) {
+      const id = sessionOfLocking(key);
+      if (!this.#sessions.has(id)) this.#add(id, "a session of before the restart");
+    }
     const interval = this.#leaseMs / SWEEPS_PER_LEASE;
     this.#lastSweep = this.#clock.monotonic();
     this.#sweeper = this.#clock.every(interval, () => this.#sweep(interval));
@@ -77,6 +82,16 @@ export class Sessions {
 
   close(): void {
     this.#sweeper?.clear();
+  }
+
+  /** Called with every session that has ended. */
+  onEnd(listener: (session: number) => void): void {
+    this.#endListeners.push(listener);
+  }
+
+  /** A session's connection, while it has one. */
+  link(id: number): Link | undefined {
+    return this.#sessions.get(id)?.link;
   }
 
   /** The connections of all sessions that have one. */
@@ -202,14 +217,19 @@ export class Sessions {
   }
 
   #end(session: Session): void {
-    const hasRecords = this.#editor.kv.range(callsFrom(session.id)).next();
-    if (!hasRecords.done && sessionOfCall(hasRecords.value[0]) === session.id) {
-      this.#editor.apply({ forgetSession: { session: session.id } });
-    }
+    if (this.#isRecorded(session.id)) this.#editor.apply({ forgetSession: { session: session.id } });
     this.#dropPending(session);
     this.#sessions.delete(session.id);
+    for (const listener of this.#endListeners) listener(session.id);
     // A client that is alive after all finds its connection gone, and opens the session again.
     session.link?.close("the session has ended");
+  }
+
+  /** Whether the store knows of a session. */
+  #isRecorded(id: number): boolean {
+    const { kv } = this.#editor;
+    const call = kv.range(callsFrom(id)).next();
+    return (!call.done && sessionOfCall(call.value[0]) === id) || kv.get(lockingKey(id)) !== undefined;
   }
 }
 

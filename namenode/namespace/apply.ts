@@ -8,6 +8,7 @@ import { Change } from "./edits/change.js";
 import { format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
 import { commit } from "./edits/content.js";
 import { release, releaseAll } from "./edits/held.js";
+import { forgetLocking, lockingSession } from "./edits/locking.js";
 import { create, link, rename, unlink } from "./edits/names.js";
 import { reclaim } from "./edits/reclaim.js";
 
@@ -38,6 +39,7 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.reserveGenerations !== null) return reserveGenerations(change, edit.reserveGenerations.next);
   if (edit.release !== null) return release(change, edit.release);
   if (edit.forgetSession !== null) return forgetSession(change, edit.forgetSession.session);
+  if (edit.lockingSession !== null) return lockingSession(change, edit.lockingSession.session);
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
   if (edit.format !== null) return format(change, edit.format);
   throw new InvariantError(`edit ${change.index} does something this version knows`);
@@ -47,4 +49,5 @@ function applyOperation(change: Change, edit: Edit): void {
 function forgetSession(change: Change, session: number): void {
   releaseAll(change, session);
   forgetCalls(change, session);
+  forgetLocking(change, session);
 }

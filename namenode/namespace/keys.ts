@@ -123,6 +123,13 @@ export const heldBy = (session: number): RangeOptions => prefix(`H${u64(session)
 /** The inode in a key of what is held. */
 export const inoOfHeld = (key: Key): number => readU64(key, 9);
 
+/** session → nothing: a session that has locks, or had. */
+export const lockingKey = (session: number): Key => `K${u64(session)}`;
+/** All sessions that have locks, or had. */
+export const LOCKING: RangeOptions = prefix("K");
+/** The session in a key of those that have locks. */
+export const sessionOfLocking = (key: Key): number => readU64(key, 1);
+
 /** datanode id → RegisterDatanodeEdit, the last one of that datanode */
 export const datanodeKey = (id: number): Key => `M${u32(id)}`;
 /** All datanodes ever registered, by id. */

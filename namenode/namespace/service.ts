@@ -15,6 +15,7 @@ import type {
 } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import type { BlockManager, Editor } from "../contract.js";
+import type { LockCalls } from "../locks/calls.js";
 import { MAX_PENDING, type Sessions } from "../sessions.js";
 import { BlockCalls } from "./block-calls.js";
 import { checkCall, checkLabel, id, inRange } from "./checks.js";
@@ -33,6 +34,8 @@ export interface ServiceOptions {
   room: () => Promise<void> | undefined;
   clock: Clock;
   sessions: Sessions;
+  /** Told of every session that is opened. */
+  locks: Pick<LockCalls, "opened">;
   manager: BlockManager;
   /** The cluster's default policy: what directories leave open. */
   policy: Policy;
@@ -160,17 +163,19 @@ export class NamespaceService {
     return this.#settled(release(this.#context, request));
   }
 
-  #open({ session, name, host, pending }: OpenSessionRequest, connection: Link): OpenSessionReplyInit {
+  #open(request: OpenSessionRequest, connection: Link): OpenSessionReplyInit {
     const { kv } = this.#editor;
+    const { session, name, host, pending } = request;
     id(session, "session");
     checkLabel(name, "session name");
     checkLabel(host, "host");
     inRange(pending.length, 0, MAX_PENDING, "pending blocks");
     const { nextBlock } = readCluster(kv);
     for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
-    const { sessions, leaseMs, policy, version } = this.#options;
+    const { sessions, locks, leaseMs, policy, version } = this.#options;
     sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
-    return { cluster: this.#cluster, leaseMs, policy, syncedIndex: this.#editor.syncedIndex, version };
+    const { syncedIndex } = this.#editor;
+    return { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, ...locks.opened(request) };
   }
 
   async #sync(index: number): Promise<SyncJournalReplyInit> {

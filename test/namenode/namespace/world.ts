@@ -2,6 +2,7 @@ import { ROOT_INO } from "../../../common/limits.js";
 import { silentLogger } from "../../../common/log.js";
 import type { BlockManager, Effects } from "../../../namenode/contract.js";
 import { JournaledEditor } from "../../../namenode/editor.js";
+import { LockCalls } from "../../../namenode/locks/calls.js";
 import { CLUSTER } from "../../../namenode/namespace/keys.js";
 import { Reclaimer } from "../../../namenode/namespace/reclaimer.js";
 import { NamespaceService } from "../../../namenode/namespace/service.js";
@@ -13,7 +14,7 @@ import { MemoryStore } from "../../../namenode/store/memory.js";
 import { MemoryJournal } from "../../../namenode/store/memory-journal.js";
 import type { Store } from "../../../namenode/store/store.js";
 import type { CallContext } from "../../../proto/dispatch.js";
-import { Namenode } from "../../../proto/gen/services.js";
+import { Locks, Namenode } from "../../../proto/gen/services.js";
 import type { CallIdInit, ExtentInit, Inode } from "../../../proto/gen/types.js";
 import type { Link } from "../../../proto/link.js";
 import type { ReplyOf, RequestOf } from "../../../proto/method.js";
@@ -29,8 +30,9 @@ export const POLICY = { replicas: 3, blockSize: 64 << 20, compression: 0 } as co
 export const name = (text: string): Buffer => Buffer.from(text);
 
 /** A connection that goes nowhere; remembers why it was closed. */
-export function fakeLink(): { link: Link; closed: string[]; drop: () => void } {
+export function fakeLink(): { link: Link; closed: string[]; pushed: unknown[]; drop: () => void } {
   const closed: string[] = [];
+  const pushed: unknown[] = [];
   let drop = (): void => {};
   const link = {
     isOpen: true,
@@ -39,8 +41,9 @@ export function fakeLink(): { link: Link; closed: string[]; drop: () => void } {
       drop = resolve;
     }),
     close: (reason: string) => closed.push(reason),
+    push: (_method: unknown, message: unknown) => pushed.push(message),
   };
-  return { link: link as unknown as Link, closed, drop };
+  return { link: link as unknown as Link, closed, pushed, drop };
 }
 
 /** The part of blocks/ that names need: one datanode that has everything. */
@@ -52,6 +55,8 @@ export const fakeManager: BlockManager = {
   replicas: () => ({ live: [1], corrupt: [] }),
 };
 
+let incarnations = 0;
+
 /** The names of a namenode, without its network, over a store and a journal that may have a past. */
 export class World {
   readonly clock = new ManualClock();
@@ -59,6 +64,7 @@ export class World {
   readonly journal: Journal;
   readonly editor: JournaledEditor;
   readonly sessions: Sessions;
+  readonly locks: LockCalls;
   readonly effects: Effects[] = [];
   readonly link = fakeLink();
   #handlers!: ReturnType<NamespaceService["handlers"]>;
@@ -69,6 +75,8 @@ export class World {
     this.journal = journal;
     this.editor = new JournaledEditor({ store, journal, clock: this.clock });
     this.sessions = new Sessions({ editor: this.editor, clock: this.clock, log: silentLogger, leaseMs: LEASE_MS });
+    const tools = { editor: this.editor, sessions: this.sessions, log: silentLogger };
+    this.locks = new LockCalls({ ...tools, room: () => undefined, incarnation: ++incarnations });
     this.editor.onApplied((_edit, effects) => this.effects.push(effects));
   }
 
@@ -84,12 +92,14 @@ export class World {
       editor.apply({ format: { cluster: "c", root: { ...root, atime: time, mtime: time, ctime: time } } });
     }
     sessions.start();
+    world.locks.start();
     reclaimer.start();
     const service = new NamespaceService({
       editor,
       room: () => editor.room(),
       clock,
       sessions,
+      locks: world.locks,
       manager: fakeManager,
       policy: POLICY,
       leaseMs: LEASE_MS,
@@ -122,6 +132,19 @@ export class World {
     const handler = this.#handlers[key] as (request: unknown, context: CallContext) => unknown;
     const reply = await handler(received, { link } as CallContext);
     return method.reply.decode(method.reply.encode(reply as never).finish()) as ReplyOf<Service[K]>;
+  }
+
+  /** As call(), of the service for locks. */
+  async lockCall<K extends keyof typeof Locks>(
+    key: K,
+    request: RequestOf<(typeof Locks)[K]>,
+    signal = new AbortController().signal,
+  ): Promise<ReplyOf<(typeof Locks)[K]>> {
+    const method = Locks[key];
+    const received = method.request.decode(method.request.encode(request as never).finish());
+    const handler = this.locks.handlers()[key] as (request: unknown, context: CallContext) => unknown;
+    const reply = await handler(received, { signal } as CallContext);
+    return method.reply.decode(method.reply.encode(reply as never).finish()) as ReplyOf<(typeof Locks)[K]>;
   }
 
   /** The errno name that a call fails with; "ok" when it does not. */
