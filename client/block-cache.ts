@@ -8,8 +8,8 @@ export interface Segment {
   readonly to: number;
   /** Undefined until they are there. */
   data: Buffer | undefined;
-  /** Rejects when they could not be read; the segment is out of the cache then. */
-  readonly ready: Promise<Buffer>;
+  /** Rejects when they could not be read; the segment is out of the cache then. Undefined when they were there at once. */
+  readonly ready: Promise<Buffer> | undefined;
   /** How many are copying from it. */
   uses: number;
   /** Out of the cache: its memory goes with the last use. */
@@ -68,9 +68,10 @@ export class BlockCache {
     return segment !== undefined && at < segment.to;
   }
 
-  /** Adds a segment that is being read; `from` is a page's start. */
-  add(block: number, from: number, to: number, load: Promise<Buffer>): Segment {
-    const segment: Segment = { block, from, to, data: undefined, ready: load, uses: 0, forgotten: false };
+  /** Adds a segment that has been read, or is being read; `from` is a page's start. */
+  add(block: number, from: number, to: number, content: Buffer | Promise<Buffer>): Segment {
+    const [data, ready] = Buffer.isBuffer(content) ? [content, undefined] : [undefined, content];
+    const segment: Segment = { block, from, to, data, ready, uses: 0, forgotten: false };
     let pages = this.#pages.get(block);
     if (pages === undefined) {
       pages = new Map();
@@ -79,20 +80,25 @@ export class BlockCache {
     for (let page = from / CHUNK_SIZE; page * CHUNK_SIZE < to; page++) pages.set(page, segment);
     this.#segments.add(segment);
     this.#bytes += to - from;
-    this.#loading += to - from;
+    if (ready === undefined) this.#shrink(segment);
+    else this.#load(segment, ready);
+    return segment;
+  }
+
+  #load(segment: Segment, ready: Promise<Buffer>): void {
+    this.#loading += segment.to - segment.from;
     this.#loads++;
-    load.then(
+    ready.then(
       (data) => {
         this.#loaded(segment);
         segment.data = data;
-        this.#shrink();
+        this.#shrink(undefined);
       },
       () => {
         this.#loaded(segment);
         this.#remove(segment);
       },
     );
-    return segment;
   }
 
   /** Keeps a segment's memory from being used for something else until release(). */
@@ -116,10 +122,11 @@ export class BlockCache {
     this.#loads--;
   }
 
-  #shrink(): void {
+  /** @param wanted the segment that somebody is about to hold */
+  #shrink(wanted: Segment | undefined): void {
     for (const segment of this.#segments) {
       if (this.#bytes <= this.#limit) return;
-      if (segment.data !== undefined) this.#remove(segment);
+      if (segment.data !== undefined && segment !== wanted) this.#remove(segment);
     }
   }
 

@@ -66,6 +66,33 @@ export class BlockReader {
     throw new UnreadableError("EIO", which, cause ?? "no datanode has it");
   }
 
+  /** Whether readNow is likely to succeed. */
+  isPrompt(located: Located): boolean {
+    const replica = this.#nearest(located);
+    return replica !== undefined && this.#local!.isPrompt(replica, located.block);
+  }
+
+  /** Fills target with the bytes of a block from `from` on, without waiting for anything. False where that cannot be: see read. */
+  readNow(located: Located, from: number, target: Buffer): boolean {
+    const replica = this.#nearest(located);
+    return replica !== undefined && this.#local!.readNow(replica, located.block, from, target);
+  }
+
+  /** As readNow, into memory that is the caller's. */
+  takeNow(located: Located, from: number, to: number): Buffer | undefined {
+    if (!this.isPrompt(located)) return undefined;
+    const target = this.#buffers.take(to - from);
+    if (this.readNow(located, from, target)) return target;
+    this.#buffers.give(target);
+    return undefined;
+  }
+
+  /** The replica that would be read first, if it can be one of this machine. */
+  #nearest({ replicas }: Located): DatanodeAddress | undefined {
+    const replica = replicas.find(({ id }) => !this.#io.health.isAvoided(id));
+    return replica !== undefined && this.#local?.mayHave(replica) ? replica : undefined;
+  }
+
   async #readFrom(replica: DatanodeAddress, block: Block, from: number, to: number): Promise<Buffer> {
     if (this.#local?.mayHave(replica)) {
       const target = this.#buffers.take(to - from);

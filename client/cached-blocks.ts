@@ -44,13 +44,17 @@ export class CachedBlocks {
   ): Promise<void> {
     const segments: Segment[] = [];
     try {
-      for (let at = from; at < to; at = segments.at(-1)!.to) {
+      for (let at = from; at < to; ) {
+        const pages = this.#readNow(source, at, to, target, into + at - from);
+        at += pages;
+        if (pages > 0) continue;
         const segment = this.#cache.find(source.id, at) ?? this.#load(source, at, wide ? source.length : to);
         this.#cache.hold(segment);
         segments.push(segment);
+        at = segment.to;
       }
       for (const segment of segments) {
-        const data = segment.data ?? (await segment.ready);
+        const data = segment.data ?? (await segment.ready!);
         const low = Math.max(from, segment.from);
         const high = Math.min(to, segment.to);
         data.copy(target, into + low - from, low - segment.from, high - segment.from);
@@ -60,10 +64,24 @@ export class CachedBlocks {
     }
   }
 
-  /** Starts to read the piece around byte `at` unless it is here; returns where the piece ends. */
+  /** Starts to read the piece around byte `at` unless it is here, or can be had at any time; returns where the piece ends. */
   prefetch(source: BlockSource, at: number): number {
+    if (this.#reader.isPrompt(source.located())) return source.length;
     if (this.#cache.has(source.id, at)) return Math.min(source.length, (Math.floor(at / CHUNK_SIZE) + 1) * CHUNK_SIZE);
     return this.#load(source, at, source.length).to;
+  }
+
+  /**
+   * Reads whole pages from byte `at` on, up to `to` or the next one that is here, straight to where they are wanted, if that is
+   * possible at once. Returns the bytes read.
+   */
+  #readNow(source: BlockSource, at: number, to: number, target: Buffer, into: number): number {
+    if (at % CHUNK_SIZE !== 0) return 0;
+    const most = to === source.length ? to : to - (to % CHUNK_SIZE);
+    let end = at;
+    while (end < most && !this.#cache.has(source.id, end)) end = Math.min(most, end + CHUNK_SIZE);
+    if (end === at || !this.#reader.readNow(source.located(), at, target.subarray(into, into + end - at))) return 0;
+    return end - at;
   }
 
   /** Reads from the page of byte `at` on: whole pages, up to `to`, the next one that is here, or a multiple of MAX_READ. */
@@ -73,6 +91,8 @@ export class CachedBlocks {
     let end = from + CHUNK_SIZE;
     while (end < most && !this.#cache.has(source.id, end)) end += CHUNK_SIZE;
     end = Math.min(end, source.length);
-    return this.#cache.add(source.id, from, end, this.#reader.read(source.located(), from, end));
+    const located = source.located();
+    const data = this.#reader.takeNow(located, from, end) ?? this.#reader.read(located, from, end);
+    return this.#cache.add(source.id, from, end, data);
   }
 }

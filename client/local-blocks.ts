@@ -10,6 +10,7 @@ import type { LinkPool } from "../proto/connect.js";
 import { Datanode } from "../proto/gen/services.js";
 import type { Block, DatanodeAddress } from "../proto/gen/types.js";
 import { isLoopback } from "../proto/server.js";
+import { DiskPace } from "./disk-pace.js";
 import type { LocalFile, LocalFiles } from "./local-files.js";
 
 /** Block files kept open. */
@@ -24,9 +25,18 @@ const NOT_LOCAL = new Set(["EXDEV", "ENOSYS"]);
 interface OpenBlock {
   readonly file: LocalFile;
   readonly table: ChunkTable;
+  readonly pace: DiskPace;
   /** Reads under way. */
   uses: number;
   evicted: boolean;
+}
+
+/** A block file that is open, or being opened. */
+interface Opening {
+  /** Undefined: it has to be streamed. */
+  readonly ready: Promise<OpenBlock | undefined>;
+  /** Set when it is open. */
+  open: OpenBlock | undefined;
 }
 
 /** Block files of datanodes on this machine, read without them: the kernel's file permissions say who may. */
@@ -38,7 +48,9 @@ export class LocalBlocks {
   readonly #log: Logger;
   readonly #hosts: Set<string>;
   /** By datanode, block and generation, the least recently used first. */
-  readonly #open = new Map<string, Promise<OpenBlock | undefined>>();
+  readonly #open = new Map<string, Opening>();
+  /** By datanode. */
+  readonly #paces = new Map<number, DiskPace>();
   readonly #notLocal = new Map<number, number>();
   #bootId: Promise<string> | undefined;
 
@@ -78,6 +90,7 @@ export class LocalBlocks {
     open.uses++;
     try {
       await readRange(open, from, target);
+      open.pace.readAside();
       return true;
     } catch (err) {
       if (codeOf(err) === "EBADMSG") throw err;
@@ -92,32 +105,74 @@ export class LocalBlocks {
     }
   }
 
+  /** Whether a block's file is open here, on a disk that answers so fast that its reads need no thread. */
+  isPrompt({ id }: DatanodeAddress, block: Block): boolean {
+    return this.#prompt(id, block) !== undefined;
+  }
+
+  /** As read, within this turn of the event loop. False when it has to be read the other way, which also says what is wrong. */
+  readNow({ id }: DatanodeAddress, block: Block, from: number, target: Buffer): boolean {
+    const open = this.#prompt(id, block);
+    if (open === undefined) return false;
+    const start = this.#clock.monotonic();
+    try {
+      for (let at = from; at < from + target.length; ) {
+        const step = nextStep(open.table, from, at, target);
+        if (open.file.readNow(step.into, step.position) !== step.into.length) return false;
+        step.finish();
+        at = step.end;
+      }
+      return true;
+    } catch (err) {
+      this.#log.debug({ block: block.id, datanode: id, err: messageOf(err) }, "a direct read failed");
+      return false;
+    } finally {
+      open.pace.readInPlace(this.#clock.monotonic() - start, target.length);
+    }
+  }
+
   /** Closes every file. */
   async close(): Promise<void> {
     for (const key of [...this.#open.keys()]) await this.#evict(key);
   }
 
-  #get(replica: DatanodeAddress, block: Block): Promise<OpenBlock | undefined> {
-    const key = `${replica.id} ${block.id} ${block.generation}`;
-    const known = this.#open.get(key);
-    if (known !== undefined) {
-      this.#open.delete(key);
-      this.#open.set(key, known);
-      return known;
-    }
-    const opening = this.#openBlock(replica, block).catch((err) => {
-      if (this.#open.get(key) === opening) this.#open.delete(key);
-      if (NOT_LOCAL.has(codeOf(err))) this.#notLocal.set(replica.id, this.#clock.monotonic() + NOT_LOCAL_MS);
-      this.#log.debug({ block: block.id, datanode: replica.id, err: messageOf(err) }, "no short-circuit read");
-      if (codeOf(err) === "EBADMSG") throw err;
-      return undefined;
-    });
-    this.#open.set(key, opening);
-    if (this.#open.size > MAX_OPEN) void this.#evict(this.#open.keys().next().value!);
-    return opening;
+  #prompt(datanode: number, block: Block): OpenBlock | undefined {
+    const open = this.#known(keyOf(datanode, block))?.open;
+    return open?.pace.isPrompt ? open : undefined;
   }
 
-  async #openBlock({ host, port }: DatanodeAddress, block: Block): Promise<OpenBlock> {
+  #known(key: string): Opening | undefined {
+    const known = this.#open.get(key);
+    if (known === undefined) return undefined;
+    this.#open.delete(key);
+    this.#open.set(key, known);
+    return known;
+  }
+
+  #get(replica: DatanodeAddress, block: Block): Promise<OpenBlock | undefined> {
+    const key = keyOf(replica.id, block);
+    const known = this.#known(key);
+    if (known !== undefined) return known.ready;
+    const ready = this.#openBlock(replica, block).then(
+      (open) => {
+        opening.open = open;
+        return open;
+      },
+      (err) => {
+        if (this.#open.get(key) === opening) this.#open.delete(key);
+        if (NOT_LOCAL.has(codeOf(err))) this.#notLocal.set(replica.id, this.#clock.monotonic() + NOT_LOCAL_MS);
+        this.#log.debug({ block: block.id, datanode: replica.id, err: messageOf(err) }, "no short-circuit read");
+        if (codeOf(err) === "EBADMSG") throw err;
+        return undefined;
+      },
+    );
+    const opening: Opening = { ready, open: undefined };
+    this.#open.set(key, opening);
+    if (this.#open.size > MAX_OPEN) void this.#evict(this.#open.keys().next().value!);
+    return ready;
+  }
+
+  async #openBlock({ id: datanode, host, port }: DatanodeAddress, block: Block): Promise<OpenBlock> {
     this.#bootId ??= this.#files.bootId();
     const bootId = await this.#bootId;
     const link = await this.#pool.get(host, port);
@@ -137,17 +192,25 @@ export class LocalBlocks {
       ) {
         throw new CairnError("EINVAL", `${path} holds block ${id}, generation ${generation}, ${length} bytes`);
       }
-      return { file, table: footer.table, uses: 0, evicted: false };
+      return { file, table: footer.table, pace: this.#paceOf(datanode), uses: 0, evicted: false };
     } catch (err) {
       await file.close();
       throw err;
     }
   }
 
+  #paceOf(datanode: number): DiskPace {
+    const known = this.#paces.get(datanode);
+    if (known !== undefined) return known;
+    const pace = new DiskPace(this.#files.diskReads);
+    this.#paces.set(datanode, pace);
+    return pace;
+  }
+
   async #evict(key: string): Promise<void> {
     const opening = this.#open.get(key);
     this.#open.delete(key);
-    const open = await opening?.catch(() => undefined);
+    const open = await opening?.ready.catch(() => undefined);
     if (open === undefined) return;
     open.evicted = true;
     this.#closeIfUnused(open);
@@ -159,24 +222,47 @@ export class LocalBlocks {
   }
 }
 
+function keyOf(datanode: number, { id, generation }: Block): string {
+  return `${datanode} ${id} ${generation}`;
+}
+
 async function readRange({ file, table }: OpenBlock, from: number, target: Buffer): Promise<void> {
-  for (let done = 0; done < target.length; ) {
-    const start = from + done;
-    const run = table.run(start, from + target.length, MAX_CHUNKS);
-    const end = run.chunks.reduce((sum, { length }) => sum + length, run.offset);
-    if (end <= start) throw new CairnError("EBADMSG", `the block ends at ${table.length}`);
-    const stored = run.storedTo - run.storedFrom;
-    // Whole raw chunks are read where they are wanted; others beside, to be cut or decompressed.
-    if (run.offset === start && end <= from + target.length && stored === end - start) {
-      const into = target.subarray(done, done + stored);
-      await readFully(file, into, run.storedFrom);
-      checkChunks(run.chunks, into);
-    } else {
-      const body = Buffer.allocUnsafe(stored);
-      await readFully(file, body, run.storedFrom);
-      checkChunks(run.chunks, body);
-      decodeChunks(run.chunks, body, run.offset, start, Math.min(end, from + target.length), target, done);
-    }
-    done += end - start;
+  for (let at = from; at < from + target.length; ) {
+    const step = nextStep(table, from, at, target);
+    await readFully(file, step.into, step.position);
+    step.finish();
+    at = step.end;
   }
+}
+
+/** One read of a block's file. */
+interface Step {
+  /** Where in the file, and into what. */
+  readonly position: number;
+  readonly into: Buffer;
+  /** How far in the block it gets. */
+  readonly end: number;
+  /** Checks what was read and puts it where it belongs. EBADMSG. */
+  readonly finish: () => void;
+}
+
+/** What to read next to fill target with the bytes of a block from `from` on, when those before `at` are there. EBADMSG. */
+function nextStep(table: ChunkTable, from: number, at: number, target: Buffer): Step {
+  const to = from + target.length;
+  const run = table.run(at, to, MAX_CHUNKS);
+  const end = run.chunks.reduce((sum, { length }) => sum + length, run.offset);
+  if (end <= at) throw new CairnError("EBADMSG", `the block ends at ${table.length}`);
+  const stored = run.storedTo - run.storedFrom;
+  const position = run.storedFrom;
+  // Whole raw chunks are read where they are wanted; others beside, to be cut or decompressed.
+  if (run.offset === at && end <= to && stored === end - at) {
+    const into = target.subarray(at - from, end - from);
+    return { position, into, end, finish: () => checkChunks(run.chunks, into) };
+  }
+  const into = Buffer.allocUnsafe(stored);
+  const finish = (): void => {
+    checkChunks(run.chunks, into);
+    decodeChunks(run.chunks, into, run.offset, at, Math.min(end, to), target, at - from);
+  };
+  return { position, into, end, finish };
 }

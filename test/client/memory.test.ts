@@ -84,9 +84,31 @@ describe("the cache of blocks", () => {
     expect([cache.has(1, 99), cache.has(1, 100)]).to.deep.equal([true, false]);
     const failing = cache.add(2, 0, CHUNK_SIZE, Promise.reject(new Error("no")));
     expect(cache.loads).to.equal(2);
-    await failing.ready.catch(() => {});
+    await failing.ready!.catch(() => {});
     await settle();
     expect([cache.has(2, 0), cache.loads, cache.loading]).to.deep.equal([false, 0, 0]);
+  });
+
+  it("takes what is there already, and keeps to its bound with it", () => {
+    const cache = new BlockCache(2 * CHUNK_SIZE, new ReadBuffers());
+    for (let i = 0; i < 5; i++) {
+      const segment = cache.add(1, i * CHUNK_SIZE, (i + 1) * CHUNK_SIZE, Buffer.alloc(CHUNK_SIZE, i));
+      expect(segment.data![0]).to.equal(i);
+      expect(cache.bytes).to.be.at.most(2 * CHUNK_SIZE);
+    }
+    expect([cache.has(1, 4 * CHUNK_SIZE), cache.has(1, 0), cache.loads]).to.deep.equal([true, false, 0]);
+  });
+
+  it("keeps a segment that is larger than the cache until it was used", () => {
+    const cache = new BlockCache(CHUNK_SIZE, new ReadBuffers());
+    const segment = cache.add(1, 0, MAX_READ, Buffer.alloc(MAX_READ, 7));
+    cache.hold(segment);
+    expect(segment.data![5]).to.equal(7);
+    cache.add(1, MAX_READ, MAX_READ + CHUNK_SIZE, Buffer.alloc(CHUNK_SIZE));
+    expect(cache.has(1, 0)).to.equal(false);
+    expect(segment.data![5]).to.equal(7);
+    cache.release(segment);
+    expect(segment.data).to.equal(undefined);
   });
 
   it("does not let memory be used again that somebody copies from", async () => {

@@ -259,19 +259,61 @@ describe("reading a file", () => {
       expect(streamed()).to.equal(before);
     });
 
+    it("reads in place what is in the kernel's memory, whole chunks and parts of them", async () => {
+      const data = noise(3 * MIB + 1234);
+      const inode = await written(data);
+      share();
+      let inPlace = 0;
+      const files = {
+        ...machineFiles,
+        open: async (path: string) => {
+          const file = await machineFiles.open(path);
+          const readNow = (buffer: Buffer, position: number): number => {
+            inPlace++;
+            return file.readNow(buffer, position);
+          };
+          return { ...file, readNow };
+        },
+      };
+      const content = (await cluster.client({ shortCircuit: true, files })).open(inode);
+      const some = Buffer.alloc(100);
+      await content.read(5, some); // opens the file
+      await content.read(200_000, some);
+      expect(inPlace).to.be.at.least(1);
+      expect(some.equals(data.subarray(200_000, 200_100))).to.equal(true);
+      expect((await readAll(content, MIB)).equals(data)).to.equal(true);
+      await content.close();
+    });
+
+    it("finds what has rotted in an open file, reports it, and takes the next replica", async () => {
+      const data = noise(400_000);
+      const inode = await written(data);
+      share();
+      const content = (await cluster.client({ shortCircuit: true })).open(inode);
+      await content.read(0, Buffer.alloc(100)); // opens the file
+      const id = [...cluster.namenode.blocks.keys()][0]!;
+      const bytes = cluster.datanodes[0]!.file(id, "fake");
+      bytes[300_000]! ^= 4;
+      writeFileSync(join(dir, `1-${id}`), bytes);
+      expect((await readAll(content, MIB)).equals(data)).to.equal(true);
+      await until(() => cluster.namenode.bad.some((b) => b.datanode === 1), { what: "the report" });
+      await content.close();
+    });
+
     it("keeps a bounded number of files open, and closes them all", async () => {
       const inode = await written(noise(70 * 4096), { blockSize: 4096 });
       share();
       let open = 0;
       let most = 0;
       const files = {
-        bootId: machineFiles.bootId,
+        ...machineFiles,
         open: async (path: string) => {
           const file = await machineFiles.open(path);
           most = Math.max(most, ++open);
           return {
             size: file.size,
             read: file.read,
+            readNow: file.readNow,
             close: () => {
               open--;
               return file.close();
