@@ -51,6 +51,10 @@ export const MAX_FSCK_PAGE = 200;
 export const MAX_BLOCKS_PAGE = 10_000;
 /** Block ids per range of a digest report. */
 export const BLOCK_RANGE = 4096;
+/** Ranges per region of a digest report: 2^20 block ids. */
+export const REGION_RANGES = 256;
+/** Regions whose ranges are in one message of a digest report: with all of theirs it stays under 300 KiB. */
+export const MAX_REGIONS_PAGE = 64;
 
 /** Calls one link may have under way in each direction; further ones wait (caller) or stop being read (callee). */
 export const MAX_CALLS_IN_FLIGHT = 1024;

@@ -1,6 +1,6 @@
 import { invariant } from "../common/errors.js";
 import { BLOCK_RANGE } from "../common/limits.js";
-import { RangeDigests, type RangeSummary, type ReplicaIdentity } from "../proto/digest.js";
+import { RangeDigests, type RangeSummary, type ReplicaIdentity, rangeOf, regionOf } from "../proto/digest.js";
 
 /** Replicas the map has room for at first; it doubles when it is full. */
 const FIRST_CAPACITY = 1024;
@@ -18,6 +18,8 @@ export class ReplicaMap {
   readonly #slots = new Map<number, number>();
   readonly #free: number[] = [];
   readonly #digests = new RangeDigests();
+  /** Replicas by volume. */
+  readonly #counts: number[] = [];
   #generations = new Uint32Array(FIRST_CAPACITY);
   #lengths = new Uint32Array(FIRST_CAPACITY);
   #volumes = new Uint8Array(FIRST_CAPACITY);
@@ -43,6 +45,7 @@ export class ReplicaMap {
     this.#lengths[slot] = replica.length;
     this.#volumes[slot] = replica.volume;
     this.#digests.add(replica);
+    this.#counts[replica.volume] = this.countOn(replica.volume) + 1;
   }
 
   /** Takes the replica of a block out; undefined when there is none. */
@@ -53,12 +56,38 @@ export class ReplicaMap {
     this.#slots.delete(id);
     this.#free.push(slot);
     this.#digests.remove(replica);
+    this.#counts[replica.volume]! -= 1;
     return replica;
   }
 
-  /** The digests of all ranges of ids that hold replicas. */
-  digests(): RangeSummary[] {
-    return this.#digests.summaries();
+  /** The digests of all regions of ids that hold replicas, in order. */
+  regions(): RangeSummary[] {
+    return this.#digests.regions();
+  }
+
+  /** The digests of all ranges of a region that hold replicas, in order. */
+  digests(region: number): RangeSummary[] {
+    return this.#digests.within(region);
+  }
+
+  /** The replicas of a volume with ids above `after`, in order, at most `limit` of them. */
+  following(volume: number, after: number, limit: number): PlacedReplica[] {
+    const found: PlacedReplica[] = [];
+    const first = rangeOf(after + 1);
+    for (const { range: region } of this.regions()) {
+      if (region < regionOf(first)) continue;
+      for (const { range } of this.digests(region)) {
+        if (range < first) continue;
+        for (const replica of this.inRange(range))
+          if (replica.id > after && replica.volume === volume && found.push(replica) >= limit) return found;
+      }
+    }
+    return found;
+  }
+
+  /** How many replicas are on a volume. */
+  countOn(volume: number): number {
+    return this.#counts[volume] ?? 0;
   }
 
   /** All replicas whose ids are in a range (BLOCK_RANGE ids each), in order. */

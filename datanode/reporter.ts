@@ -1,7 +1,8 @@
 import type { Clock, Timer } from "../common/clock.js";
 import { messageOf } from "../common/errors.js";
-import { MAX_BLOCKS_PAGE } from "../common/limits.js";
+import { MAX_BLOCKS_PAGE, MAX_REGIONS_PAGE } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
+import { regionPages } from "../proto/digest.js";
 import { Registry } from "../proto/gen/services.js";
 import { type ReplicaChange, ReplicaChangeState } from "../proto/gen/types.js";
 import type { Caller } from "../proto/link.js";
@@ -87,13 +88,23 @@ export class Reporter {
     }
   }
 
+  /** Sends what is in regions that the namenode sees differently. */
+  async #sendRegions(regions: readonly number[]): Promise<void> {
+    const digests = regions.flatMap((region) => this.#map.digests(region));
+    const { ranges } = await this.#namenode.call(Registry.reportDigests, { regions, ranges: digests });
+    for (const range of ranges) {
+      const replicas = this.#map.inRange(range).map(({ id, generation, length }) => ({ id, generation, length }));
+      await this.#namenode.call(Registry.reportRange, { range, replicas });
+    }
+  }
+
   async #sendAll(): Promise<void> {
     this.#fullReport = false;
     try {
-      const { ranges } = await this.#namenode.call(Registry.reportDigests, { ranges: this.#map.digests() });
-      for (const range of ranges) {
-        const replicas = this.#map.inRange(range).map(({ id, generation, length }) => ({ id, generation, length }));
-        await this.#namenode.call(Registry.reportRange, { range, replicas });
+      for (const page of regionPages(this.#map.regions())) {
+        const { ranges: regions } = await this.#namenode.call(Registry.reportRegions, page);
+        for (let at = 0; at < regions.length; at += MAX_REGIONS_PAGE)
+          await this.#sendRegions(regions.slice(at, at + MAX_REGIONS_PAGE));
       }
     } catch (err) {
       this.#fullReport = true;

@@ -1,7 +1,7 @@
-// The full block report by digests: how a set of replicas is reduced to one number per range of block ids, the same way
-// in datanode and namenode, so that equal sets are known to be equal without naming their members.
+// The full block report by digests: how a set of replicas is reduced to one number per range of block ids, and per region
+// of ranges, the same way in datanode and namenode, so that equal sets are known to be equal without naming their members.
 import { invariant } from "../common/errors.js";
-import { BLOCK_RANGE } from "../common/limits.js";
+import { BLOCK_RANGE, MAX_BLOCKS_PAGE, REGION_RANGES } from "../common/limits.js";
 
 /** What identifies a replica's content: block id, generation stamp and length in bytes. */
 export interface ReplicaIdentity {
@@ -10,8 +10,9 @@ export interface ReplicaIdentity {
   readonly length: number;
 }
 
-/** The digest of one range: how many replicas, and the xor of their digests. The shape of the wire's RangeDigest. */
+/** The digest of one range or region: how many replicas, and the xor of their digests. The shape of the wire's RangeDigest. */
 export interface RangeSummary {
+  /** The number of the range, or of the region. */
   range: number;
   count: number;
   digest: number;
@@ -56,9 +57,15 @@ export function rangeOf(id: number): number {
   return Math.floor(id / BLOCK_RANGE);
 }
 
+/** The region that a range lies in. */
+export function regionOf(range: number): number {
+  return Math.floor(range / REGION_RANGES);
+}
+
 /** The digests of a changing set of replicas, kept up as they come and go: constant work per change. */
 export class RangeDigests {
   readonly #ranges = new Map<number, RangeSummary>();
+  readonly #regions = new Map<number, RangeSummary>();
 
   /** A replica came. It must not be in the set already. */
   add(replica: ReplicaIdentity): void {
@@ -70,20 +77,49 @@ export class RangeDigests {
     this.#toggle(replica, -1);
   }
 
-  /** All non-empty ranges in ascending order: what ReportDigests sends. */
-  summaries(): RangeSummary[] {
-    return [...this.#ranges.values()].map((s) => ({ ...s })).sort((a, b) => a.range - b.range);
+  /** All non-empty regions in ascending order: what ReportRegions sends. */
+  regions(): RangeSummary[] {
+    return [...this.#regions.values()].map((s) => ({ ...s })).sort((a, b) => a.range - b.range);
+  }
+
+  /** The non-empty ranges of a region in ascending order: what ReportDigests sends. */
+  within(region: number): RangeSummary[] {
+    const found: RangeSummary[] = [];
+    if (!this.#regions.has(region)) return found;
+    for (let range = region * REGION_RANGES; range < (region + 1) * REGION_RANGES; range++) {
+      const summary = this.#ranges.get(range);
+      if (summary !== undefined) found.push({ ...summary });
+    }
+    return found;
   }
 
   #toggle(replica: ReplicaIdentity, by: 1 | -1): void {
     const range = rangeOf(replica.id);
-    const summary = this.#ranges.get(range) ?? { range, count: 0, digest: 0 };
-    summary.count += by;
-    summary.digest = xorDigests(summary.digest, replicaDigest(replica));
-    invariant(summary.count >= 0, `range ${range} holds a negative number of replicas`);
-    if (summary.count === 0) {
-      invariant(summary.digest === 0, `range ${range} is empty but its digest is not zero`);
-      this.#ranges.delete(range);
-    } else this.#ranges.set(range, summary);
+    const digest = replicaDigest(replica);
+    add(this.#ranges, range, by, digest);
+    add(this.#regions, regionOf(range), by, digest);
+  }
+}
+
+function add(summaries: Map<number, RangeSummary>, range: number, by: 1 | -1, digest: number): void {
+  const summary = summaries.get(range) ?? { range, count: 0, digest: 0 };
+  summary.count += by;
+  summary.digest = xorDigests(summary.digest, digest);
+  invariant(summary.count >= 0, `range or region ${range} holds a negative number of replicas`);
+  if (summary.count === 0) {
+    invariant(summary.digest === 0, `range or region ${range} is empty but its digest is not zero`);
+    summaries.delete(range);
+  } else summaries.set(range, summary);
+}
+
+/** The regions of a full report (in ascending order, see RangeDigests.regions) cut into the messages that carry them. */
+export function* regionPages(
+  regions: readonly RangeSummary[],
+): Generator<{ regions: readonly RangeSummary[]; from: number; until: number }> {
+  let from = 0;
+  for (let at = 0; at === 0 || at < regions.length; at += MAX_BLOCKS_PAGE) {
+    const until = regions[at + MAX_BLOCKS_PAGE]?.range ?? 0;
+    yield { regions: regions.slice(at, at + MAX_BLOCKS_PAGE), from, until };
+    from = until;
   }
 }

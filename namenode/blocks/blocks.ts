@@ -111,6 +111,8 @@ export class Blocks implements BlockManager {
       register: (request, { link }) => this.#registry.register(request, link),
       heartbeat: (request, { link }) => this.#registry.heartbeat(request, link),
       reportChanges: (request, context) => this.#report(context, (d) => this.#reports.changes(d, request)),
+      reportRegions: (request, context) =>
+        this.#report(context, (d) => ({ ranges: this.#reports.regions(d, request) })),
       reportDigests: (request, context) =>
         this.#report(context, (d) => ({ ranges: this.#reports.digests(d, request) })),
       reportRange: (request, context) => this.#report(context, (d) => this.#reports.range(d, request)),

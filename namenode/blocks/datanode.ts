@@ -13,8 +13,11 @@ export type DatanodeState = "live" | "suspect" | "dead";
 export type ReportState =
   /** Nothing yet. */
   | { step: "none" }
-  /** Its digests were compared; these ranges differed and are awaited. `since`: monotonic ms. */
-  | { step: "ranges"; awaited: Set<number>; since: number }
+  /**
+   * Under way: these regions and ranges differed and are awaited. `listed`: all regions have been compared. `blocks`: how
+   * many replicas the regions have. `heard`: when the last part of it came, monotonic ms.
+   */
+  | { step: "open"; regions: Set<number>; ranges: Set<number>; listed: boolean; blocks: number; heard: number }
   /** The view of its replicas is confirmed. `at`: monotonic ms. */
   | { step: "done"; at: number };
 

@@ -4,6 +4,7 @@
 //   L block            → ReplicasRecord       the replicas of a block
 //   N datanode block   → generation, length   the blocks of a datanode
 //   G datanode range   → count, digest        what a datanode's full report is compared with
+//   G 0xff datanode region → count, digest    the sums of that (datanode numbers stay below 0xff000000)
 //   U level block      → nothing              blocks with something to repair: the key range is the queue
 //   U 0xff             → counters             of the above, so that nobody needs to scan
 import type { RangeSummary } from "../../proto/digest.js";
@@ -22,6 +23,10 @@ export const blockOfStored = (key: Key): number => readU64(key, 5);
 export const digestKey = (datanode: number, range: number): Key => `G${u32(datanode)}${u64(range)}`;
 /** The range in a digestKey. */
 export const rangeOfDigest = (key: Key): number => readU64(key, 5);
+/** Where the digest of a region of a datanode's replicas is kept; in the order of regions. */
+export const regionKey = (datanode: number, region: number): Key => `G\xff${u32(datanode)}${u64(region)}`;
+/** The region in a regionKey. */
+export const regionOfKey = (key: Key): number => readU64(key, 6);
 /** The place of a block in the repair queue; in the order of levels, then block ids. */
 export const queueKey = (level: number, block: number): Key => `U${String.fromCharCode(level)}${u64(block)}`;
 /** The block in a queueKey. */

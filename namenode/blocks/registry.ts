@@ -22,7 +22,7 @@ const MAX_VERSION = 64;
 const MAX_VOLUMES = 128;
 /** Longest path or error of a volume. */
 const MAX_VOLUME_TEXT = 4096;
-/** A datanode whose differing ranges have not all come after this long is asked for a new report, ms. */
+/** A datanode of whose report nothing more came for this long is asked for a new one, ms. */
 const RANGES_MS = 60_000;
 
 /** Takes datanodes in and hears their heartbeats. */
@@ -85,7 +85,7 @@ export class Registry {
   #wantsReport({ report }: Datanode): boolean {
     const now = this.#clock.monotonic();
     if (report.step === "none") return true;
-    return report.step === "done" ? now - report.at >= this.#settings.fullReportMs : now - report.since >= RANGES_MS;
+    return report.step === "done" ? now - report.at >= this.#settings.fullReportMs : now - report.heard >= RANGES_MS;
   }
 
   /** EBUSY when the uuid or the address is that of another process that is alive. */

@@ -1,4 +1,5 @@
-import { type RangeSummary, rangeOf, replicaDigest, xorDigests } from "../../proto/digest.js";
+import { REGION_RANGES } from "../../common/limits.js";
+import { type RangeSummary, rangeOf, regionOf, replicaDigest, xorDigests } from "../../proto/digest.js";
 import { type Block, ReplicasRecord } from "../../proto/gen/types.js";
 import type { BlockUse } from "../contract.js";
 import type { KeyValue } from "../store/kv.js";
@@ -12,6 +13,8 @@ import {
   encodeDigest,
   encodeStored,
   rangeOfDigest,
+  regionKey,
+  regionOfKey,
   replicasKey,
   type Stored,
   storedKey,
@@ -19,6 +22,9 @@ import {
 import type { RepairQueue } from "./repair-queue.js";
 
 const AFTER_EVERY_ID = Number.MAX_SAFE_INTEGER;
+
+type Digest = Omit<RangeSummary, "range">;
+const EMPTY: Digest = { count: 0, digest: 0 };
 
 /**
  * Which datanode has a replica of which block, as hints in the store. Every change brings the datanode's list, the digest
@@ -109,10 +115,22 @@ export class ReplicaMap {
     return page;
   }
 
-  /** The digests of a datanode's non-empty ranges, in ascending order. */
-  *digests(datanode: number): IterableIterator<RangeSummary> {
-    const range = { gte: digestKey(datanode, 0), lt: digestKey(datanode, AFTER_EVERY_ID) };
+  /** The digests of a datanode's non-empty regions with from <= number < until, in ascending order. */
+  *regions(datanode: number, from: number, until = AFTER_EVERY_ID): IterableIterator<RangeSummary> {
+    const range = { gte: regionKey(datanode, from), lt: regionKey(datanode, until) };
+    for (const [key, value] of this.#kv.range(range)) yield decodeDigest(regionOfKey(key), value);
+  }
+
+  /** The digests of a datanode's non-empty ranges in a region, in ascending order. */
+  *digests(datanode: number, region: number): IterableIterator<RangeSummary> {
+    const from = region * REGION_RANGES;
+    const range = { gte: digestKey(datanode, from), lt: digestKey(datanode, from + REGION_RANGES) };
     for (const [key, value] of this.#kv.range(range)) yield decodeDigest(rangeOfDigest(key), value);
+  }
+
+  /** Writes down the digest of a region anew, from its ranges: a store of an older version has none. */
+  sumUp(datanode: number, region: number): void {
+    this.#putDigest(regionKey(datanode, region), this.#sum(datanode, region));
   }
 
   #set(entry: ReplicasRecord, datanode: number, { id, generation, length }: Block, corrupt: boolean): void {
@@ -134,11 +152,32 @@ export class ReplicaMap {
   }
 
   #digest(datanode: number, replica: Block, by: 1 | -1): void {
-    const key = digestKey(datanode, rangeOf(replica.id));
+    const range = rangeOf(replica.id);
+    const region = regionOf(range);
+    const sums: [string, Digest][] = [
+      [digestKey(datanode, range), this.#getDigest(digestKey(datanode, range)) ?? EMPTY],
+      [regionKey(datanode, region), this.#getDigest(regionKey(datanode, region)) ?? this.#sum(datanode, region)],
+    ];
+    const own = replicaDigest(replica);
+    for (const [key, { count, digest }] of sums)
+      this.#putDigest(key, { count: count + by, digest: xorDigests(digest, own) });
+  }
+
+  #sum(datanode: number, region: number): Digest {
+    let sum = EMPTY;
+    for (const { count, digest } of this.digests(datanode, region))
+      sum = { count: sum.count + count, digest: xorDigests(sum.digest, digest) };
+    return sum;
+  }
+
+  #getDigest(key: string): Digest | undefined {
     const value = this.#kv.get(key);
-    const { count, digest } = value === undefined ? { count: 0, digest: 0 } : decodeDigest(0, value);
-    if (count + by === 0) this.#kv.delete(key);
-    else this.#kv.put(key, encodeDigest({ count: count + by, digest: xorDigests(digest, replicaDigest(replica)) }));
+    return value === undefined ? undefined : decodeDigest(0, value);
+  }
+
+  #putDigest(key: string, digest: Digest): void {
+    if (digest.count === 0) this.#kv.delete(key);
+    else this.#kv.put(key, encodeDigest(digest));
   }
 
   /** Puts the block where it belongs in the queue, and writes its record. `wanted` is looked up where not given. */

@@ -1,17 +1,18 @@
 import type { Clock } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
-import { BLOCK_RANGE, MAX_BLOCKS_PAGE } from "../../common/limits.js";
-import { type RangeSummary, rangeOf } from "../../proto/digest.js";
+import { BLOCK_RANGE, MAX_BLOCKS_PAGE, MAX_REGIONS_PAGE, REGION_RANGES } from "../../common/limits.js";
+import { type RangeSummary, rangeOf, regionOf } from "../../proto/digest.js";
 import {
   type Block,
   type DigestReport,
   type RangeReport,
+  type RegionReport,
   type ReplicaChange,
   type ReplicaChanges,
   ReplicaChangeState as State,
 } from "../../proto/gen/types.js";
 import type { BlockUse } from "../contract.js";
-import type { Datanode } from "./datanode.js";
+import type { Datanode, ReportState } from "./datanode.js";
 import type { Deletions } from "./deletions.js";
 import type { RepairLog } from "./repair-log.js";
 import type { ReplicaMap } from "./replica-map.js";
@@ -21,8 +22,6 @@ import type { Verifications } from "./verifications.js";
 
 /** Replicas of a report worked off in one turn of the event loop. */
 const SLICE = 500;
-/** Ranges in one report of digests: as many as a message holds. */
-const MAX_RANGES = 250_000;
 /** Replicas in one report of a range: each block may be there in an older generation too. */
 const MAX_IN_RANGE = 2 * BLOCK_RANGE;
 
@@ -58,15 +57,44 @@ export class Reports {
     this.#p.deletions.flush(datanode);
   }
 
-  /** The digests of all ranges of a datanode: compared with the view of it. @returns the ranges that differ. */
-  digests(datanode: Datanode, { ranges }: DigestReport): number[] {
-    limit(ranges.length, MAX_RANGES, "ranges in one report");
-    const differing = differingRanges(this.#p.map.digests(datanode.id), inOrder(ranges));
-    const now = this.#p.clock.monotonic();
-    datanode.report =
-      differing.length === 0 ? { step: "done", at: now } : { step: "ranges", awaited: new Set(differing), since: now };
-    datanode.blocks = ranges.reduce((sum, r) => sum + r.count, 0);
-    if (differing.length === 0) this.#p.onProgress();
+  /** The digests of a page of regions: compared with the view of the datanode. @returns the regions that differ. */
+  regions(datanode: Datanode, { regions, from, until }: RegionReport): number[] {
+    limit(regions.length, MAX_BLOCKS_PAGE, "regions in one report");
+    const end = until === 0 ? Number.MAX_SAFE_INTEGER : until;
+    checkOrder(regions, (r) => r >= from && r < end);
+    const heard = this.#p.clock.monotonic();
+    if (from === 0)
+      datanode.report = {
+        ...{ step: "open", regions: new Set(), ranges: new Set() },
+        ...{ listed: false, blocks: 0, heard },
+      };
+    const report = opened(datanode);
+    const differing = differingRanges(this.#p.map.regions(datanode.id, from, end), regions);
+    for (const region of differing) report.regions.add(region);
+    report.blocks += regions.reduce((sum, r) => sum + r.count, 0);
+    report.listed = until === 0;
+    if (report.listed) datanode.blocks = report.blocks;
+    this.#advance(datanode, report);
+    return differing;
+  }
+
+  /** The digests of the ranges in regions that differ. @returns the ranges that do. */
+  digests(datanode: Datanode, { regions, ranges }: DigestReport): number[] {
+    limit(regions.length, MAX_REGIONS_PAGE, "regions in one report of ranges");
+    limit(ranges.length, MAX_REGIONS_PAGE * REGION_RANGES, "ranges in one report");
+    const named = new Set(regions);
+    checkOrder(ranges, (r) => named.has(regionOf(r)));
+    const report = opened(datanode);
+    const differing: number[] = [];
+    for (const region of named) {
+      const mine = ranges.filter((r) => regionOf(r.range) === region);
+      const found = differingRanges(this.#p.map.digests(datanode.id, region), mine);
+      if (found.length === 0) this.#p.map.sumUp(datanode.id, region);
+      differing.push(...found);
+      report.regions.delete(region);
+    }
+    for (const range of differing) report.ranges.add(range);
+    this.#advance(datanode, report);
     return differing;
   }
 
@@ -87,10 +115,15 @@ export class Reports {
     });
     await this.#inSlices(replicas, (replica) => this.#has(datanode, replica));
     const { report } = datanode;
-    if (report.step === "ranges" && report.awaited.delete(range) && report.awaited.size === 0) {
-      datanode.report = { step: "done", at: this.#p.clock.monotonic() };
-      this.#p.onProgress();
-    }
+    if (report.step === "open" && report.ranges.delete(range)) this.#advance(datanode, report);
+  }
+
+  /** A part of a report has been worked off; perhaps it was the last. */
+  #advance(datanode: Datanode, report: OpenReport): void {
+    report.heard = this.#p.clock.monotonic();
+    if (!report.listed || report.regions.size > 0 || report.ranges.size > 0) return;
+    datanode.report = { step: "done", at: report.heard };
+    this.#p.onProgress();
   }
 
   #change(datanode: Datanode, { block, state }: ReplicaChange): void {
@@ -190,16 +223,22 @@ export function differingRanges(known: Iterable<RangeSummary>, reported: readonl
   return differing;
 }
 
-/** Ranges in ascending order, each once. EINVAL. */
-function inOrder(ranges: readonly RangeSummary[]): readonly RangeSummary[] {
-  const sorted = ranges.every((r, i) => i === 0 || ranges[i - 1]!.range < r.range)
-    ? ranges
-    : ranges.toSorted((a, b) => a.range - b.range);
-  for (const [i, { range, digest }] of sorted.entries()) {
-    if (!Number.isSafeInteger(range * BLOCK_RANGE) || !Number.isSafeInteger(digest) || sorted[i - 1]?.range === range)
-      throw new CairnError("EINVAL", `a report of digests names range ${range} in a way that cannot be`);
+/** Digests come in ascending order, each once, of ranges (or regions) that belong there. EINVAL. */
+function checkOrder(summaries: readonly RangeSummary[], belongs: (range: number) => boolean): void {
+  let last = -1;
+  for (const { range, digest } of summaries) {
+    if (range <= last || !belongs(range) || !Number.isSafeInteger(range * BLOCK_RANGE) || !Number.isSafeInteger(digest))
+      throw new CairnError("EINVAL", `a report of digests names range or region ${range} in a way that cannot be`);
+    last = range;
   }
-  return sorted;
+}
+
+type OpenReport = Extract<ReportState, { step: "open" }>;
+
+/** The report that a datanode has begun. EINVAL: it has begun none. */
+function opened({ report, name }: Datanode): OpenReport {
+  if (report.step === "open") return report;
+  throw new CairnError("EINVAL", `a part of a report of ${name}, which has not begun one`);
 }
 
 function checkBlock({ id }: Block): void {

@@ -47,10 +47,11 @@ export class FakeNamenode {
         for (const { block, state } of changes) namenode.changes.push({ block, state, datanode });
         return {};
       },
-      reportDigests: ({ ranges }, { link }) => {
-        namenode.full.set(namenode.#of(link).address.id, []);
-        return { ranges: ranges.map((r) => r.range) };
+      reportRegions: ({ regions, from }, { link }) => {
+        if (from === 0) namenode.full.set(namenode.#of(link).address.id, []);
+        return { ranges: regions.map((r) => r.range) };
       },
+      reportDigests: ({ ranges }) => ({ ranges: ranges.map((r) => r.range) }),
       reportRange: ({ replicas }, { link }) => {
         namenode.full.get(namenode.#of(link).address.id)!.push(...replicas);
         return {};

@@ -39,9 +39,14 @@ describe("ReplicaMap", () => {
         expect(map.size).to.equal(model.size);
         const digests = new RangeDigests();
         for (const replica of model.values()) digests.add(replica);
-        expect(map.digests()).to.deep.equal(digests.summaries());
+        expect(map.regions()).to.deep.equal(digests.regions());
+        expect(map.digests(0)).to.deep.equal(digests.within(0));
         const sorted = [...model.values()].sort((a, b) => a.id - b.id);
         expect([0, 1, 2].flatMap((range) => map.inRange(range))).to.deep.equal(sorted);
+        const third = sorted.filter((r) => r.volume === 3);
+        expect(map.countOn(3)).to.equal(third.length);
+        expect(map.following(3, -1, 1e6)).to.deep.equal(third);
+        expect(map.following(3, 5000, 2)).to.deep.equal(third.filter((r) => r.id > 5000).slice(0, 2));
         expect([...map.onVolume(3)].sort((a, b) => a - b)).to.deep.equal(
           sorted.filter((r) => r.volume === 3).map((r) => r.id),
         );
@@ -264,7 +269,7 @@ describe("Reporter", () => {
     failing = false;
     calls.length = 0;
     await clock.advance(2_000);
-    expect(calls.map((c) => c.method)).to.deep.equal(["Registry.ReportChanges", "Registry.ReportDigests"]);
+    expect(calls.map((c) => c.method)).to.deep.equal(["Registry.ReportChanges", "Registry.ReportRegions"]);
     expect(calls[0]!.request.changes!.map((c) => c.block.id)).to.deep.equal([5, 50_001]);
     reporter.close();
   });

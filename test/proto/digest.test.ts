@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { BLOCK_RANGE } from "../../common/limits.js";
-import { RangeDigests, rangeOf, replicaDigest, xorDigests } from "../../proto/digest.js";
+import { BLOCK_RANGE, MAX_BLOCKS_PAGE } from "../../common/limits.js";
+import { RangeDigests, rangeOf, regionOf, regionPages, replicaDigest, xorDigests } from "../../proto/digest.js";
 
 const digest = fc.nat({ max: Number.MAX_SAFE_INTEGER });
 const replica = fc.record({
@@ -54,8 +54,26 @@ describe("proto/digest", () => {
     for (const [bit, count] of flips.entries()) expect(count / n, `bit ${bit}`).to.be.within(0.45, 0.55);
   });
 
+  it("cuts the regions of a report into messages that leave no gap", () => {
+    const region = (range: number) => ({ range, count: 1, digest: 1 });
+    expect([...regionPages([])]).to.deep.equal([{ regions: [], from: 0, until: 0 }]);
+    const many = Array.from({ length: 2 * MAX_BLOCKS_PAGE + 1 }, (_, i) => region(3 * i + 1));
+    const pages = [...regionPages(many)];
+    expect(pages.flatMap((p) => p.regions)).to.deep.equal(many);
+    const edge = (n: number) => 3 * n * MAX_BLOCKS_PAGE + 1;
+    expect(pages.map((p) => [p.from, p.until])).to.deep.equal([
+      [0, edge(1)],
+      [edge(1), edge(2)],
+      [edge(2), 0],
+    ]);
+  });
+
   it("keeps the digests of a changing set equal to those made afresh", () => {
-    const one = fc.record({ id: fc.nat({ max: 5 * BLOCK_RANGE }), generation: fc.nat(9), length: fc.nat(9999) });
+    const one = fc.record({
+      id: fc.oneof(fc.nat({ max: 5 * BLOCK_RANGE }), fc.nat({ max: 2 ** 31 - 1 })),
+      generation: fc.nat(9),
+      length: fc.nat(9999),
+    });
     fc.assert(
       fc.property(fc.uniqueArray(one, { selector: (r) => r.id }), fc.func(fc.boolean()), (all, keep) => {
         const changed = new RangeDigests();
@@ -63,10 +81,15 @@ describe("proto/digest", () => {
         for (const r of all) if (!keep(r.id)) changed.remove(r);
         const fresh = new RangeDigests();
         for (const r of all.filter((x) => keep(x.id)).reverse()) fresh.add(r);
-        expect(changed.summaries()).to.deep.equal(fresh.summaries());
-        expect(changed.summaries().map((s) => s.range)).to.deep.equal(
-          [...new Set(all.filter((x) => keep(x.id)).map((x) => rangeOf(x.id)))].sort((a, b) => a - b),
-        );
+        const ranges = (digests: RangeDigests) => digests.regions().flatMap((r) => digests.within(r.range));
+        expect(changed.regions()).to.deep.equal(fresh.regions());
+        expect(ranges(changed)).to.deep.equal(ranges(fresh));
+        const inOrder = (numbers: number[]) => [...new Set(numbers)].sort((a, b) => a - b);
+        const kept = all.filter((x) => keep(x.id)).map((x) => rangeOf(x.id));
+        expect(ranges(changed).map((s) => s.range)).to.deep.equal(inOrder(kept));
+        expect(changed.regions().map((s) => s.range)).to.deep.equal(inOrder(kept.map(regionOf)));
+        const count = (summaries: { count: number }[]) => summaries.reduce((sum, s) => sum + s.count, 0);
+        expect([count(ranges(changed)), count(changed.regions())]).to.deep.equal([kept.length, kept.length]);
       }),
     );
   });

@@ -5,7 +5,7 @@ import type { BlockSettings } from "../../../namenode/blocks/settings.js";
 import type { Applied, BlockUse, Editor, Effects } from "../../../namenode/contract.js";
 import { apply } from "../../../namenode/namespace/apply.js";
 import { MemoryStore } from "../../../namenode/store/memory.js";
-import { RangeDigests, rangeOf } from "../../../proto/digest.js";
+import { RangeDigests, rangeOf, regionPages } from "../../../proto/digest.js";
 import { type CallContext, Dispatcher } from "../../../proto/dispatch.js";
 import { Admin, DatanodeCommands, Registry } from "../../../proto/gen/services.js";
 import {
@@ -318,11 +318,16 @@ export class TestDatanode {
   async fullReport(): Promise<void> {
     const digests = new RangeDigests();
     for (const r of this.replicas.values()) digests.add(r);
-    const { ranges } = await this.#cluster.call(this.link!, Registry.reportDigests, { ranges: digests.summaries() });
-    this.askedRanges.push(...ranges);
-    for (const range of ranges) {
-      const replicas = [...this.replicas.values()].filter((r) => rangeOf(r.id) === range);
-      await this.#cluster.call(this.link!, Registry.reportRange, { range, replicas });
+    for (const page of regionPages(digests.regions())) {
+      const { ranges: regions } = await this.#cluster.call(this.link!, Registry.reportRegions, page);
+      if (regions.length === 0) continue;
+      const report = { regions, ranges: regions.flatMap((r) => digests.within(r)) };
+      const { ranges } = await this.#cluster.call(this.link!, Registry.reportDigests, report);
+      this.askedRanges.push(...ranges);
+      for (const range of ranges) {
+        const replicas = [...this.replicas.values()].filter((r) => rangeOf(r.id) === range);
+        await this.#cluster.call(this.link!, Registry.reportRange, { range, replicas });
+      }
     }
   }
 
