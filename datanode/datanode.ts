@@ -21,8 +21,10 @@ import { Pipeline } from "./pipeline.js";
 import { Reads } from "./reads.js";
 import { Registration } from "./registration.js";
 import { Reporter } from "./reporter.js";
+import { Scrubber } from "./scrubber.js";
 import { advertisedHost, type DatanodeSettings, namenodeAddress } from "./settings.js";
 import { ReplicaStore } from "./store.js";
+import { Verifier } from "./verifier.js";
 
 export interface DatanodeOptions {
   settings: DatanodeSettings;
@@ -127,6 +129,7 @@ export class Datanode {
       windows: this.#windows.used,
       replies: this.#replies.used,
       volumes: this.#store.volumes.statuses(),
+      scrubs: (this.#parts?.scrubbers ?? []).map((s) => s.figures()),
     };
   }
 
@@ -150,6 +153,10 @@ export class Datanode {
     });
     this.#server = await this.#network.listen({ host, port, dispatcher, auth, secret, log, clock, onHttp });
     this.#register(auth, parts.orders);
+    for (const scrubber of parts.scrubbers) {
+      this.#closers.push(() => scrubber.close());
+      await scrubber.start();
+    }
     const ms = Math.round(this.#clock.monotonic() - began);
     log.info({ host, port: this.#server.port, blocks: this.#store.map.size, ms }, "serving");
   }
@@ -170,8 +177,10 @@ export class Datanode {
       log,
       ...(this.#resumeGraceMs !== undefined && { resumeGraceMs: this.#resumeGraceMs }),
     });
+    const verifier = new Verifier({ store, report: (change) => this.#reporter?.change(change), log });
     const orders = new Orders({
       store,
+      verifier,
       identity,
       downstreams,
       report: (change) => this.#reporter?.change(change),
@@ -195,7 +204,16 @@ export class Datanode {
         },
       })
       .take(BlockStream, { packet: (header, context) => pipeline.packet(header, context) });
-    return { pipeline, orders, reads, dispatcher };
+    return { pipeline, orders, reads, dispatcher, scrubbers: this.#scrubbers(verifier) };
+  }
+
+  /** One per volume: disks do not wait for one another. */
+  #scrubbers(verifier: Verifier): Scrubber[] {
+    const { scrubPeriodMs: periodMs, scrubRate: bytesPerSecond } = this.#settings;
+    if (periodMs === 0) return [];
+    const [log, clock, { map, volumes }] = [this.#log, this.#clock, this.#store];
+    const verify = verifier.verify.bind(verifier);
+    return volumes.live.map((volume) => new Scrubber({ volume, map, verify, clock, log, periodMs, bytesPerSecond }));
   }
 
   #register(auth: LinkAuth, orders: Orders): void {
@@ -276,4 +294,5 @@ interface Parts {
   readonly orders: Orders;
   readonly reads: Reads;
   readonly dispatcher: Dispatcher;
+  readonly scrubbers: readonly Scrubber[];
 }

@@ -3,6 +3,7 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { VolumeStatus } from "../proto/gen/types.js";
+import type { ScrubFigures } from "./scrubber.js";
 
 /** What a datanode shows of itself. */
 export interface DatanodeFigures {
@@ -17,6 +18,8 @@ export interface DatanodeFigures {
   windows: number;
   replies: number;
   volumes: VolumeStatus[];
+  /** Of the volumes that are scrubbed. */
+  scrubs: ScrubFigures[];
 }
 
 /** Answers HTTP: /metrics for Prometheus, and a line for people at /. */
@@ -81,6 +84,16 @@ function makeMetrics(figures: () => DatanodeFigures): Registry {
         for (const volume of figures().volumes) this.set({ path: volume.path }, value(volume));
       },
     });
+  const perScrub = (name: string, help: string, value: (s: ScrubFigures) => number) =>
+    new Gauge({
+      name: `cairn_datanode_scrub_${name}`,
+      help,
+      labelNames: ["path"],
+      registers,
+      collect() {
+        for (const scrub of figures().scrubs) this.set({ path: scrub.path }, value(scrub));
+      },
+    });
   gauge("blocks", "finalized replicas", (f) => f.blocks);
   gauge("writers", "open write streams", (f) => f.writers);
   gauge("transfers", "replicas being sent to other datanodes", (f) => f.transfers);
@@ -92,5 +105,10 @@ function makeMetrics(figures: () => DatanodeFigures): Registry {
   perVolume("used_bytes", "bytes of blocks on the volume", (v) => v.used);
   perVolume("free_bytes", "bytes that may still be written", (v) => v.free);
   perVolume("failed", "1 when the volume is not used any more", (v) => Number(v.failed));
+  perScrub("replicas", "replicas read again and verified since the start", (s) => s.replicas);
+  perScrub("bytes", "bytes of them", (s) => s.bytes);
+  perScrub("bad_replicas", "replicas found corrupt or missing since the start", (s) => s.bad);
+  perScrub("passes", "passes over the whole volume since the start", (s) => s.passes);
+  perScrub("progress", "share of the pass that is done, 0 to 1", (s) => s.progress);
   return registry;
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../common/clock.js";
-import { CairnError, codeOf, messageOf } from "../common/errors.js";
+import { codeOf } from "../common/errors.js";
 import { MAX_BLOCKS_PAGE, MAX_REPLICAS } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import {
@@ -9,16 +9,16 @@ import {
   ReplicaChangeState,
   type ReplicateCommand,
 } from "../proto/gen/types.js";
-import { BlockFile } from "./block-file.js";
 import type { Downstreams } from "./downstream.js";
 import type { Identity } from "./identity.js";
 import { RateLimit } from "./rate-limit.js";
 import type { PlacedReplica } from "./replica-map.js";
 import type { ReplicaStore } from "./store.js";
 import { transfer } from "./transfer.js";
+import type { Verifier } from "./verifier.js";
 import { WorkQueue } from "./work-queue.js";
 
-const { CORRUPT, VERIFIED, DELETED } = ReplicaChangeState;
+const { VERIFIED, DELETED } = ReplicaChangeState;
 /** Orders of each kind that may wait. */
 const MAX_TRANSFERS = 4096;
 const MAX_DELETIONS = 16 * MAX_BLOCKS_PAGE;
@@ -28,6 +28,7 @@ const PARALLEL_DELETIONS = 1;
 
 export interface OrdersOptions {
   store: ReplicaStore;
+  verifier: Verifier;
   identity: Identity;
   downstreams: Downstreams;
   report: (change: ReplicaChange) => void;
@@ -111,8 +112,9 @@ export class Orders {
     await this.#deletions.forget();
   }
 
-  /** Drops what waits; resolves when nothing is under way. */
+  /** Drops what waits, breaks off what is read slowly; resolves when nothing is under way. */
   async close(): Promise<void> {
+    this.#limit.close();
     await Promise.all([this.#transfers.close(), this.#deletions.close(), this.#verifications.close()]);
   }
 
@@ -142,38 +144,13 @@ export class Orders {
 
   async #verify({ id, generation }: Block): Promise<void> {
     this.#inDoubt.delete(id);
-    const { store, report, log } = this.#options;
+    const { store, verifier, report } = this.#options;
     const held = store.map.get(id);
     if (held === undefined || held.generation !== generation) {
       if (held === undefined) report({ block: { id, generation, length: 0 }, state: DELETED });
       return;
     }
-    const block = { id, generation, length: held.length };
-    try {
-      await this.#readThrough(held);
-      report({ block, state: VERIFIED });
-    } catch (err) {
-      if (store.map.get(id)?.generation !== generation) return; // deleted, or its volume dropped, meanwhile
-      const code = codeOf(err);
-      log.warn({ block: id, generation, err: messageOf(err) }, "a replica is bad");
-      if (code === "ENOENT") store.lost(held);
-      else if (code === "EBADMSG" || code === "EIO") report({ block, state: CORRUPT });
-      else throw err;
-    }
-  }
-
-  /** Reads a replica from its first byte to its footer, from a newly opened file. */
-  async #readThrough(replica: PlacedReplica): Promise<void> {
-    const { store } = this.#options;
-    const file = await BlockFile.open(store.volumeOf(replica), replica, store.volumes.version.cluster);
-    try {
-      let length = 0;
-      for await (const { run } of file.pieces((bytes) => this.#limit.pass(bytes))) {
-        for (const chunk of run.chunks) length += chunk.length;
-      }
-      if (length !== replica.length) throw new CairnError("EBADMSG", `${file.path} has ${length} bytes`);
-    } finally {
-      await file.close();
-    }
+    if ((await verifier.verify(held, this.#limit)) === "good")
+      report({ block: { id, generation, length: held.length }, state: VERIFIED });
   }
 }

@@ -85,6 +85,19 @@ export class ReplicaMap {
     return found;
   }
 
+  /** How many replicas have ids above one. */
+  countAbove(id: number): number {
+    const first = rangeOf(id + 1);
+    let count = 0;
+    for (let next = id + 1; rangeOf(next) === first; next++) if (this.#slots.has(next)) count++;
+    for (const { range: region, count: n } of this.regions()) {
+      if (region > regionOf(first)) count += n;
+      else if (region === regionOf(first))
+        for (const summary of this.digests(region)) if (summary.range > first) count += summary.count;
+    }
+    return count;
+  }
+
   /** How many replicas are on a volume. */
   countOn(volume: number): number {
     return this.#counts[volume] ?? 0;

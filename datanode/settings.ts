@@ -22,6 +22,8 @@ function parseAddress(text: string): { host: string; port: number } | undefined 
   return { host: url.hostname.replace(/^\[|\]$/g, ""), port };
 }
 
+const DAY_MS = 24 * 3_600_000;
+
 /** The settings of a datanode. */
 export const datanodeSettings = {
   host: setting("address to listen on; any but loopback needs a cluster secret", z.string().min(1), "127.0.0.1"),
@@ -44,6 +46,12 @@ export const datanodeSettings = {
   maxBufferedBytes: setting("memory for packets being written", bytes(4 * MIB, 64 * GIB), 64 * MIB),
   maxReadBytes: setting("memory for replies to readers", bytes(4 * MIB, 64 * GIB), 32 * MIB),
   parallelTransfers: setting("replicas sent to other datanodes at once", integer(1, 64), 2),
+  scrubPeriodMs: setting(
+    "every replica is read again and verified once in this time, ms; 0: never",
+    integer(0, 366 * DAY_MS),
+    21 * DAY_MS,
+  ),
+  scrubRate: setting("bytes per second that verifying may read of each disk; 0: no limit", bytes(0), 16 * MIB),
   transferRate: setting("bytes per second for transfers and verification; 0: no limit", bytes(0), 128 * MIB),
 };
 

@@ -1,11 +1,13 @@
 import { type Command, Option } from "commander";
 import { MAX_BLOCK_SIZE, MAX_REPLICAS, MIN_BLOCK_SIZE } from "../../common/limits.js";
+import type { Link } from "../../proto/link.js";
 import { byteSize, wholeNumber } from "../options.js";
-import { defineWhere, type WhereOptions } from "../where.js";
+import { defineWhere, findNamenode, findSecret, type WhereOptions } from "../where.js";
 import type { PolicyOptions } from "./facts.js";
 import type { GetOptions } from "./get.js";
 import type { LsOptions } from "./ls.js";
 import type { PutOptions } from "./put.js";
+import type { SetrepOptions } from "./setrep.js";
 
 /** `cairn fs`: files and folders of a cluster, without a mount. Paths are those below the mountpoint. */
 export function define(command: Command): void {
@@ -14,6 +16,7 @@ export function define(command: Command): void {
     defineWhere(command.command(usage).description(description).helpOption("--help", "show this help"));
   defineReading(add);
   defineChanging(add);
+  defineSetrep(add);
 }
 
 type Add = (usage: string, description: string) => Command;
@@ -99,6 +102,26 @@ function defineChanging(add: Add): void {
         ...(compression !== undefined && { compression }),
       };
       await use(options, (client) => policy(client, path, wanted));
+    });
+}
+
+/** `cairn fs setrep`, as `hdfs dfs -setrep`. */
+function defineSetrep(add: Add): void {
+  add("setrep <n> <path...>", "set how many copies are kept of files, those that are there too")
+    .option("-R, --recursive", "of all files below folders")
+    .option("--wait", "return when every block has as many")
+    .action(async (n: string, paths: string[], options: SetrepOptions & WhereOptions) => {
+      const replicas = wholeNumber(1, MAX_REPLICAS)(n);
+      const [{ setrep }, { withProgress }, { withNamenode }] = await Promise.all([
+        import("./setrep.js"),
+        import("./client.js"),
+        import("../admin/connect.js"),
+      ]);
+      const withLink = (job: (link: Link) => Promise<void>) =>
+        withNamenode(findNamenode(options), findSecret(options), job);
+      await withProgress(options, "setrep", (client, progress) =>
+        setrep(client, replicas, paths, options, progress, withLink),
+      );
     });
 }
 

@@ -45,6 +45,7 @@ describe("ReplicaMap", () => {
         expect([0, 1, 2].flatMap((range) => map.inRange(range))).to.deep.equal(sorted);
         const third = sorted.filter((r) => r.volume === 3);
         expect(map.countOn(3)).to.equal(third.length);
+        for (const id of [-1, 4095, 5000]) expect(map.countAbove(id)).to.equal(sorted.filter((r) => r.id > id).length);
         expect(map.following(3, -1, 1e6)).to.deep.equal(third);
         expect(map.following(3, 5000, 2)).to.deep.equal(third.filter((r) => r.id > 5000).slice(0, 2));
         expect([...map.onVolume(3)].sort((a, b) => a - b)).to.deep.equal(

@@ -51,6 +51,18 @@ describe("cairn fs", function () {
     expect(statSync(`${scratch}/big`).size).to.equal(3_000_000);
   });
 
+  it("sets how many copies are kept, of a file and of a tree, and waits until it is so", async () => {
+    await fs("setrep", "2", "/a/b/small", "--wait");
+    const copies = async () =>
+      Object.fromEntries((await cluster.fsck("/a")).files.map((f) => [f.path, f.blocks[0]?.liveReplicas.length]));
+    expect(await copies()).to.deep.equal({ "/a/b/big": 3, "/a/b/small": 2 });
+    expect(await refused("EISDIR", "setrep", "1", "/a")).to.contain("use -R");
+    await fs("setrep", "-R", "1", "/a", "--wait");
+    expect(await copies()).to.deep.equal({ "/a/b/big": 1, "/a/b/small": 1 });
+    await fs("setrep", "-R", "3", "/a", "--wait");
+    expect(await copies()).to.deep.equal({ "/a/b/big": 3, "/a/b/small": 3 });
+  });
+
   it("reads standard input", async () => {
     await cluster.ok(["fs", "put", "-", "/from-stdin"], { input: "typed\n" });
     expect(await fs("cat", "/from-stdin")).to.equal("typed\n");
