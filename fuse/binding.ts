@@ -3,6 +3,7 @@ import { CairnError, codeOf, messageOf, wrap } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { FileSystem } from "./core.js";
 import { within } from "./deadline.js";
+import type { MountFlags } from "./flags.js";
 import { mountKernel } from "./kernel/mount.js";
 import { mountAt } from "./mountinfo.js";
 import { mountNative } from "./native/mount.js";
@@ -16,7 +17,7 @@ export type Binding = (typeof BINDINGS)[number];
 const READY_MS = 10_000;
 
 /** What a binding is told. */
-export interface BindingOptions {
+export interface BindingOptions extends MountFlags {
   readonly binding: Binding;
   readonly source: string;
   readonly allowOther: boolean;

@@ -21,6 +21,13 @@ const PERMISSIONS = 0o7777;
 /** Entries asked of the namenode at once when a directory is read. */
 const DIRECTORY_PAGE = 1000;
 
+/** What a file system is made of. */
+export interface FileSystemParts {
+  readonly client: CairnClient;
+  readonly validity: Validity;
+  readonly log: Logger;
+}
+
 /**
  * The file system as the kernel sees it: operations on inode numbers and handles, on behalf of a caller. It knows nothing of how
  * requests come from the kernel (fuse/native/ does for libfuse 2). Inode numbers are the namenode's: 64 bits, never reused, so
@@ -34,7 +41,7 @@ export class FileSystem {
   readonly #holds: Holds;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
 
-  constructor(options: { client: CairnClient; validity: Validity; log: Logger }) {
+  constructor(options: FileSystemParts) {
     this.#client = options.client;
     this.#cache = new MetadataCache(options.validity);
     this.#holds = new Holds(options.client.meta, options.log);

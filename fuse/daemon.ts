@@ -5,38 +5,48 @@ import { InvariantError } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import { signalled } from "../common/signals.js";
 import { within } from "./deadline.js";
+import type { MountFlags } from "./flags.js";
 import { mount } from "./mount.js";
 import { announce } from "./ready.js";
 import type { MountSettings } from "./settings.js";
+import type { Owner } from "./squash.js";
 import { unmountCommands } from "./umount.js";
 
+/** Signals that stop a mount. A second one has it stop at once. */
+const STOPPING: NodeJS.Signals[] = ["SIGTERM", "SIGINT"];
 /** How long the client may take to close once everything is committed, or could not be, ms. */
 const CLOSE_MS = 5000;
 
 /** What of the settings a mount needs that already has its client. */
-export type ServeSettings = Pick<
-  MountSettings,
-  "mountpoint" | "binding" | "allowOther" | "nonempty" | "cacheMs" | "readAhead" | "unmountTimeoutMs"
->;
+export type ServeSettings = MountFlags &
+  Owner &
+  Pick<
+    MountSettings,
+    "mountpoint" | "subdir" | "binding" | "allowOther" | "nonempty" | "cacheMs" | "readAhead" | "unmountTimeoutMs"
+  >;
 
 /**
  * Mounts and serves until somebody unmounts, or SIGTERM or SIGINT come: then everything written is committed, the mount undone and
  * the client closed. Rejects when it cannot mount, and when something could not be committed. Whatever goes wrong beyond
- * understanding ends the process with status 1 and leaves no mount behind.
+ * understanding, and a second signal, end the process with status 1; no mount is left behind.
  */
 export async function serve(client: CairnClient, settings: ServeSettings, source: string, log: Logger): Promise<void> {
   const clock = new RealClock();
-  const stop = signalled(["SIGTERM", "SIGINT"]);
-  const { mountpoint, allowOther = process.getuid?.() === 0, nonempty, cacheMs, readAhead, binding } = settings;
-  const options = { source, binding, allowOther, nonempty, cacheMs, readAhead };
+  const stop = signalled(STOPPING);
+  const { mountpoint, unmountTimeoutMs, allowOther = process.getuid?.() === 0, ...given } = settings;
+  const options = { ...given, source, allowOther };
   try {
     const mounted = await mount({ client, mountpoint, options, clock, log });
-    process.on("uncaughtException", (err) => die(mounted.mountpoint, log, err));
+    process.on("uncaughtException", (err) => {
+      const why = err instanceof InvariantError ? "an invariant does not hold" : "an error that nobody expected";
+      abandon(mounted.mountpoint, log, why, err);
+    });
     log.info({ mountpoint: mounted.mountpoint, binding: mounted.binding }, "mounted");
     announce({ mountpoint: mounted.mountpoint, binding: mounted.binding });
     const signal = await Promise.race([stop, mounted.ended]);
+    if (signal) void signalled(STOPPING).then((again) => abandon(mounted.mountpoint, log, `${again} while stopping`));
     log.info({ mountpoint: mounted.mountpoint }, signal ? `${signal}: unmounting` : "unmounted by someone else");
-    const how = await mounted.unmount(settings.unmountTimeoutMs);
+    const how = await mounted.unmount(unmountTimeoutMs);
     if (how === "lazy") log.warn({ mountpoint: mounted.mountpoint }, "unmounted while programs still used it");
   } finally {
     if ((await within(clock, CLOSE_MS, client.close(), "late")) === "late")
@@ -45,9 +55,12 @@ export async function serve(client: CairnClient, settings: ServeSettings, source
   log.info("stopped");
 }
 
-/** Better down than wrong, but not with a mountpoint that hangs: it is taken away once this process is gone. */
-function die(mountpoint: string, log: Logger, err: Error): never {
-  log.fatal({ err }, err instanceof InvariantError ? "an invariant does not hold: stopping" : "stopping");
+/**
+ * Ends at once: better down than wrong. But not with a mountpoint that hangs: it is taken away once this process is gone. What was
+ * not committed is lost.
+ */
+function abandon(mountpoint: string, log: Logger, why: string, err?: Error): never {
+  log.fatal({ mountpoint, ...(err && { err }) }, `${why}: stopping at once`);
   for (const [program, args] of unmountCommands(mountpoint, true).slice(0, 1)) {
     spawn(program, args, { detached: true, stdio: "ignore" }).unref();
   }

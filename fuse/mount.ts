@@ -5,9 +5,12 @@ import type { Logger } from "../common/log.js";
 import { type Binding, type Bound, bind } from "./binding.js";
 import { FileSystem } from "./core.js";
 import { within } from "./deadline.js";
+import type { MountFlags } from "./flags.js";
 import { mountAt } from "./mountinfo.js";
 import { prepareMountpoint } from "./mountpoint.js";
 import { raiseReadAhead } from "./readahead.js";
+import { type Owner, SquashedFileSystem } from "./squash.js";
+import { subtree } from "./subtree.js";
 import { type Unmounted, unmount } from "./umount.js";
 import { TimedValidity } from "./validity.js";
 
@@ -16,7 +19,7 @@ const COMMIT_MS = 20_000;
 /** How long libfuse may take to notice that its mount has gone, ms. */
 const ENDED_MS = 5000;
 
-export interface MountOptions {
+export interface MountOptions extends MountFlags, Owner {
   /** What speaks to the kernel. */
   readonly binding: Binding;
   /** Shown as the source of the mount; the file system's type is "fuse.cairn". */
@@ -29,6 +32,8 @@ export interface MountOptions {
   readonly readAhead: number;
   /** Mount over a directory that is not empty. */
   readonly nonempty: boolean;
+  /** The directory of the cluster that is mounted: an absolute path. */
+  readonly subdir: string;
 }
 
 /** A cluster mounted on a directory of this machine. */
@@ -47,7 +52,7 @@ export interface Mounted {
 }
 
 /**
- * Mounts a cluster. One that serves requests is returned; this process must never touch it synchronously (it would wait
+ * Mounts a cluster, or a directory of it. One that serves requests is returned; this process must never touch it synchronously (it would wait
  * for itself). EBUSY, ENOENT, ENOTDIR, ENOTEMPTY of the mountpoint; ENOENT, EACCES of /dev/fuse or libfuse.
  */
 export async function mount(params: {
@@ -57,9 +62,13 @@ export async function mount(params: {
   clock: Clock;
   log: Logger;
 }): Promise<Mounted> {
-  const { client, options, clock, log } = params;
+  const { options, clock, log } = params;
+  const { uid, gid } = options;
+  const client = await subtree(params.client, options.subdir);
   const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
-  const fs = new FileSystem({ client, validity: new TimedValidity(clock, options.cacheMs), log });
+  const parts = { client, validity: new TimedValidity(clock, options.cacheMs), log };
+  const squashed = uid !== undefined || gid !== undefined;
+  const fs = squashed ? new SquashedFileSystem(parts, { uid, gid }) : new FileSystem(parts);
   const { binding, ended } = await bind(fs, mountpoint, options, { clock, log });
   const commit = async () => {
     const late = await within(clock, COMMIT_MS, fs.flushAll(), "late");

@@ -3,12 +3,10 @@ import { access, opendir, stat } from "node:fs/promises";
 import type { Clock } from "../common/clock.js";
 import { CairnError, codeOf, wrap } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
-import { run } from "./deadline.js";
 import { mountAt } from "./mountinfo.js";
+import { probe } from "./probe.js";
 import { mountpointPath, unmount } from "./umount.js";
 
-/** How long a directory may take to answer before it counts as dead, ms. */
-const ANSWER_MS = 3000;
 const DEVICE = "/dev/fuse";
 
 /**
@@ -26,23 +24,19 @@ export async function prepareMountpoint(
     throw wrap(err, `mount on ${path}`);
   });
   for (let entry = await mountAt(mountpoint); entry; entry = await mountAt(mountpoint)) {
-    if (!entry.type.startsWith("fuse") || !(await isDead(mountpoint))) {
-      throw new CairnError("EBUSY", `mount on ${mountpoint}: ${entry.source} (${entry.type}) is mounted there already`);
+    const health = entry.type.startsWith("fuse") ? await probe(mountpoint) : "answers";
+    if (health !== "dead") {
+      const silent = health === "silent" ? ", and does not answer (cairn umount --force takes it away)" : "";
+      throw new CairnError(
+        "EBUSY",
+        `mount on ${mountpoint}: ${entry.source} (${entry.type}) is mounted there already${silent}`,
+      );
     }
     log.warn({ mountpoint }, "clearing a mount whose daemon has died");
     await unmount(mountpoint, { clock, timeoutMs: 0 });
   }
   await checkDirectory(mountpoint, nonempty);
   return mountpoint;
-}
-
-/**
- * Whether the mount at a path has lost its daemon ("Transport endpoint is not connected"). Asked by another process: one that
- * hangs on a daemon which does not answer can be killed.
- */
-async function isDead(mountpoint: string): Promise<boolean> {
-  const asked = await run("stat", ["-f", "--", mountpoint], ANSWER_MS);
-  return asked?.ok === false && /not connected|aborted/i.test(asked.said);
 }
 
 async function checkDirectory(mountpoint: string, nonempty: boolean): Promise<void> {

@@ -7,6 +7,8 @@ import { UNMOUNT_TIMEOUT_MS } from "./umount.js";
 import { DEFAULT_CACHE_MS } from "./validity.js";
 
 const DAY_MS = 86_400_000;
+/** Largest user and group id. */
+const MAX_ID = 0xffff_fffe;
 
 /** The settings of `cairn mount`. */
 export const mountSettings = {
@@ -19,6 +21,13 @@ export const mountSettings = {
     z.enum(BINDINGS),
     "auto",
   ),
+  subdir: setting("the folder of the cluster that is mounted", z.string().startsWith("/"), "/"),
+  readOnly: setting("let nobody change anything", flag, false),
+  suid: setting("whether setuid and setgid bits have effect; default: when root mounts", flag.optional()),
+  dev: setting("whether device nodes can be opened; default: when root mounts", flag.optional()),
+  exec: setting("whether programs can be executed", flag, true),
+  uid: setting("user whom everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
+  gid: setting("group that everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
   nonempty: setting("mount over a folder that is not empty", flag, false),
   cacheMs: setting(
     "how long names and attributes are believed before the namenode is asked, ms",

@@ -2,7 +2,8 @@ import { realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Clock } from "../common/clock.js";
 import { CairnError } from "../common/errors.js";
-import { run } from "./deadline.js";
+import { abortConnection } from "./abort.js";
+import { type Ran, run } from "./deadline.js";
 import { mountAt } from "./mountinfo.js";
 
 /** How long an unmount waits for programs to let go unless told otherwise, ms. */
@@ -23,21 +24,29 @@ export async function mountpointPath(path: string): Promise<string> {
 
 /**
  * Unmounts a path: tries until it is no longer in use, and lazily when the time is up (programs that still have files open keep
- * them until the daemon ends). EINVAL when nothing is mounted there; EPERM where it is not allowed.
+ * them until the daemon ends). EINVAL when nothing is mounted there; EPERM where it is not allowed; ETIMEDOUT when the kernel
+ * does not say.
  * @param options.timeoutMs how long to wait for programs; 0: lazily at once
+ * @param options.force cut it off from its daemon first, which may hang, and do not wait
  */
-export async function unmount(path: string, options: { clock: Clock; timeoutMs?: number }): Promise<Unmounted> {
-  const { clock, timeoutMs = UNMOUNT_TIMEOUT_MS } = options;
+export async function unmount(
+  path: string,
+  options: { clock: Clock; timeoutMs?: number; force?: boolean },
+): Promise<Unmounted> {
+  const { clock, force = false, timeoutMs = UNMOUNT_TIMEOUT_MS } = options;
   const mountpoint = await mountpointPath(path);
-  if (!(await mountAt(mountpoint))) throw new CairnError("EINVAL", `unmount ${mountpoint}: nothing is mounted there`);
-  const deadline = clock.monotonic() + timeoutMs;
+  const entry = await mountAt(mountpoint);
+  if (!entry) throw new CairnError("EINVAL", `unmount ${mountpoint}: nothing is mounted there`);
+  if (force) await abortConnection(entry);
+  const deadline = clock.monotonic() + (force ? 0 : timeoutMs);
   while (clock.monotonic() < deadline) {
-    const said = await attempt(mountpoint, false);
+    const { said, late } = await attempt(mountpoint, false);
     if (!(await mountAt(mountpoint))) return "clean";
+    if (late) throw new CairnError("ETIMEDOUT", `unmount ${mountpoint}: it hangs (cairn umount --force takes it away)`);
     if (!/busy/i.test(said)) throw new CairnError("EPERM", `unmount ${mountpoint}: ${said}`);
     await new Promise<void>((go) => clock.after(RETRY_MS, go));
   }
-  const said = await attempt(mountpoint, true);
+  const { said } = await attempt(mountpoint, true);
   if (await mountAt(mountpoint)) throw new CairnError("EBUSY", `unmount ${mountpoint}, lazily: ${said}`);
   return "lazy";
 }
@@ -52,11 +61,11 @@ export function unmountCommands(mountpoint: string, lazy: boolean): [program: st
   return commands;
 }
 
-/** One try. Resolves to what the first command there is said. */
-async function attempt(mountpoint: string, lazy: boolean): Promise<string> {
+/** One try, with the first command there is. */
+async function attempt(mountpoint: string, lazy: boolean): Promise<Ran> {
   for (const [program, args] of unmountCommands(mountpoint, lazy)) {
     const result = await run(program, args, PROGRAM_MS);
-    if (result) return result.said;
+    if (result) return result;
   }
   throw new CairnError(
     "ENOENT",

@@ -1,11 +1,8 @@
-import { execFile } from "node:child_process";
 import { resolve } from "node:path";
 import { RealClock } from "../../common/clock.js";
 import { listMounts, type MountEntry } from "../../fuse/mountinfo.js";
+import { probe } from "../../fuse/probe.js";
 import { mountpointPath, unmount } from "../../fuse/umount.js";
-
-/** How long a mounted file system may take to answer statfs, ms. */
-const ANSWER_MS = 2_000;
 
 /** What is mounted exactly on a path (the topmost); undefined when nothing is. Never touches the mounted file system. */
 export async function mountedAt(path: string): Promise<MountEntry | undefined> {
@@ -19,17 +16,14 @@ export async function mountsBelow(folder: string): Promise<string[]> {
   return (await listMounts()).map((mount) => mount.mountpoint).filter((at) => at.startsWith(`${top}/`));
 }
 
-/** Whether the file system on a mountpoint answers. Asked of another process, which can be killed if it hangs. */
-export function answers(mountpoint: string): Promise<boolean> {
-  return new Promise((done) => {
-    const options = { timeout: ANSWER_MS, killSignal: "SIGKILL" as const };
-    execFile("stat", ["-f", "--", mountpoint], options, (err) => done(err === null));
-  });
+/** Whether the file system on a mountpoint answers. */
+export async function answers(mountpoint: string): Promise<boolean> {
+  return (await probe(mountpoint)) === "answers";
 }
 
-/** Takes away what a mount that died, or that would not end, has left. */
+/** Takes away what a mount that died, or that would not end, has left: whoever waits for it gets an error. */
 export async function clear(mountpoint: string): Promise<void> {
-  await unmount(mountpoint, { clock: new RealClock(), timeoutMs: 0 });
+  await unmount(mountpoint, { clock: new RealClock(), force: true });
 }
 
 /** The path without symbolic links; as it is when its parent does not exist (nothing is mounted there then). */

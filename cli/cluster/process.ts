@@ -5,6 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 const CLOCK_SLACK_MS = 10_000;
 /** Ticks per second of the times in /proc (USER_HZ, fixed on Linux). */
 const TICKS_PER_SECOND = 100;
+/** How long a process may take to go after SIGKILL, ms. */
+const KILLED_MS = 10_000;
 /** How often a process that should end is looked at, ms. */
 const POLL_MS = 20;
 
@@ -82,11 +84,15 @@ export async function ended(pid: number, timeoutMs: number): Promise<boolean> {
   return true;
 }
 
-/** SIGTERM, and SIGKILL when the process has not ended after a time, ms. Resolves to whether it ended by itself. */
+/**
+ * SIGTERM (also to a process that was stopped), and SIGKILL when it has not ended after a time, ms. Resolves to whether it ended
+ * by itself. One that hangs in the kernel is not waited for beyond KILLED_MS.
+ */
 export async function terminate(pid: number, timeoutMs: number): Promise<boolean> {
   signal(pid, "SIGTERM");
+  signal(pid, "SIGCONT");
   if (await ended(pid, timeoutMs)) return true;
   signal(pid, "SIGKILL");
-  await ended(pid, timeoutMs);
+  await ended(pid, KILLED_MS);
   return false;
 }

@@ -8,7 +8,8 @@ import type { Layout } from "./layout.js";
 import { withLock } from "./lock.js";
 import { answers, clear, mountedAt } from "./mountpoint.js";
 import { freePort, isFree } from "./ports.js";
-import { datanodesReady, mountReady, namenodeReady } from "./ready.js";
+import { ended, signal } from "./process.js";
+import { datanodesReady, mountReady, namenodeReady, READY_MS } from "./ready.js";
 
 /** Datanodes of a cluster that does not say how many. */
 const DEFAULT_DATANODES = 3;
@@ -119,16 +120,25 @@ async function decideDatanodePorts(
   return ports;
 }
 
-/** Sees to it that the mount can be made: its folder exists, and nothing dead is mounted there. */
+/**
+ * Sees to it that the mount can be made: its folder exists, and nothing dead is mounted there. A mount that runs and does not
+ * answer, although the rest of the cluster does, is woken (it may have been stopped), and in the end replaced.
+ */
 async function mendMountpoint(
   layout: Layout,
   config: ClusterConfig,
   mount: Daemon,
   say: (line: string) => void,
 ): Promise<void> {
-  if (runningPid(layout, mount) !== undefined) return;
   const there = await mountedAt(config.mount);
-  if (there !== undefined) {
+  const pid = runningPid(layout, mount);
+  if (pid !== undefined) {
+    if (there === undefined || (await wakes(pid, config.mount))) return;
+    say(`mount        does not answer (process ${pid}); it is replaced`);
+    signal(pid, "SIGKILL");
+    await clear(config.mount);
+    await ended(pid, READY_MS);
+  } else if (there !== undefined) {
     if (!there.type.startsWith("fuse") || (await answers(config.mount))) {
       throw new CairnError(
         "EBUSY",
@@ -139,4 +149,14 @@ async function mendMountpoint(
     say(`${config.mount} was left behind by a mount that died; it has been cleared`);
   }
   mkdirSync(config.mount, { recursive: true });
+}
+
+/** Whether a mount that runs answers, within READY_MS. */
+async function wakes(pid: number, mountpoint: string): Promise<boolean> {
+  const deadline = performance.now() + READY_MS;
+  while (!(await answers(mountpoint))) {
+    if (performance.now() > deadline) return false;
+    signal(pid, "SIGCONT");
+  }
+  return true;
 }

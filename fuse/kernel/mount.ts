@@ -3,6 +3,7 @@ import type { Clock } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { FileSystem } from "../core.js";
+import { flagWords, type MountFlags } from "../flags.js";
 import { Ability, MAJOR, OLDEST_MINOR } from "./abi.js";
 import { Connection, type Handler } from "./connection.js";
 import { FuseDevice } from "./device.js";
@@ -28,7 +29,7 @@ const WANTED =
   Ability.HANDLE_KILLPRIV_V2;
 
 /** What the kernel is told at mount time. */
-export interface KernelOptions {
+export interface KernelOptions extends MountFlags {
   /** Shown as the source of the mount. */
   readonly source: string;
   /** Whether other users than the one who mounts may use it. */
@@ -54,6 +55,7 @@ export async function mountKernel(
   try {
     await device.mount(mountpoint, options.source, [
       "default_permissions",
+      ...flagWords(options),
       ...(options.allowOther ? ["allow_other"] : []),
     ]);
   } catch (err) {

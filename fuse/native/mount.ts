@@ -1,6 +1,7 @@
 import { invariant } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { FileSystem } from "../core.js";
+import { flagWords, type MountFlags } from "../flags.js";
 import { ENDED, loadAddon, type Request } from "./addon.js";
 import { implemented, makeHandlers } from "./handlers.js";
 
@@ -10,7 +11,7 @@ const MAX_REQUEST = 131_072;
 const MAX_OPTIONS = 1023;
 
 /** What the kernel is told at mount time. */
-export interface NativeOptions {
+export interface NativeOptions extends MountFlags {
   /** Shown as the source of the mount. */
   readonly source: string;
   /** Whether other users than the one who mounts may use it. */
@@ -74,7 +75,8 @@ export function mountNative(
   return { ready, ended };
 }
 
-function optionsOf({ source, allowOther, cacheMs, nonempty }: NativeOptions): string {
+function optionsOf(given: NativeOptions): string {
+  const { source, allowOther, cacheMs, nonempty } = given;
   const seconds = cacheMs / 1000;
   const options = [
     `fsname=${Buffer.from(source).toString("latin1").replaceAll("\\", "\\\\").replaceAll(",", "\\,")}`,
@@ -89,6 +91,7 @@ function optionsOf({ source, allowOther, cacheMs, nonempty }: NativeOptions): st
     "big_writes",
     "atomic_o_trunc",
     `max_read=${MAX_REQUEST}`,
+    ...flagWords(given),
   ];
   if (allowOther) options.push("allow_other");
   if (nonempty) options.push("nonempty");

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect } from "chai";
 import { RealClock } from "../../common/clock.js";
 import { mountAt } from "../../fuse/mountinfo.js";
+import { probe } from "../../fuse/probe.js";
 import { unmount } from "../../fuse/umount.js";
 import { rejection } from "../support/rejection.js";
 import { until } from "../support/until.js";
@@ -61,6 +62,55 @@ for (const binding of BOTH) {
       await unmount(mount.dir, { clock });
       expect((await stat(mount.dir)).isDirectory()).to.equal(true);
       expect((await rejection(unmount(mount.dir, { clock }))).code).to.equal("EINVAL");
+    });
+
+    it("takes away a mount whose daemon hangs, with whoever waits for it, when forced to", async () => {
+      const mount = await start({ hang: "getXattr" });
+      await writeFile(join(mount.dir, "f"), "x");
+      await shell(`python3 -c 'import os; os.setxattr("f", "user.y", b"1")'`, mount.dir);
+      const path = join(mount.dir, "f");
+      const waiting = shell(`exec python3 -c 'import os, sys; os.getxattr(sys.argv[1], "user.x")' '${path}'`);
+      const failure = rejection(waiting);
+      await until(() => countProcesses(path), { what: "a program to wait" });
+      mount.server.kill("SIGSTOP");
+      // It must not hang itself on the way.
+      expect(await probe(mount.dir)).to.equal("silent");
+      expect(await unmount(mount.dir, { clock, force: true })).to.equal("lazy");
+      expect(await mountAt(mount.dir)).to.equal(undefined);
+      expect((await failure).message).to.match(/Error/);
+      mount.server.kill("SIGCONT");
+      // It notices, and ends.
+      expect(await mount.exited).to.be.oneOf([0, 1]);
+    });
+
+    it("says of a mountpoint that does not answer how to take it away", async () => {
+      const first = await start();
+      first.server.kill("SIGSTOP");
+      const second = await startMount({ binding, mountpoint: first.dir });
+      expect(await second.exited).to.equal(1);
+      expect(second.said()).to.match(/does not answer.*umount --force/);
+      first.server.kill("SIGCONT");
+      expect(await probe(first.dir)).to.equal("answers");
+      first.server.kill("SIGTERM");
+      expect(await first.exited).to.equal(0);
+    });
+
+    it("ends at once on a second signal, and leaves no mount behind", async () => {
+      const mount = await start({ unmountTimeoutMs: 600_000 });
+      const holder = shell(`cd '${mount.dir}' && exec sleep 6.123`);
+      await until(() => countProcesses("6.123"), { what: "a program to use the mount" });
+      mount.server.kill("SIGTERM");
+      // The second one counts only once the first was heard.
+      await until(
+        () => {
+          mount.server.kill("SIGINT");
+          return mount.server.exitCode !== null;
+        },
+        { what: "the mount to end" },
+      );
+      expect(await mount.exited).to.equal(1);
+      await until(async () => !(await mountAt(mount.dir)), SOON);
+      await holder;
     });
 
     it("clears what a killed mount left, on the next mount", async () => {

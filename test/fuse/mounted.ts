@@ -23,6 +23,8 @@ export interface TestSettings extends Partial<ServeSettings> {
   hang?: string;
   /** Files f000000, … in the root to begin with. */
   populate?: number;
+  /** A directory in the root to begin with, with the file "inside" of user 12 and group 34. */
+  folder?: string;
   /** An invariant breaks so long after the start, ms. */
   breakAfterMs?: number;
 }

@@ -8,7 +8,7 @@ import { MemoryClient } from "../support/memory-client.js";
 import type { TestSettings } from "./mounted.js";
 
 const [, , mountpoint = "", json = "{}"] = process.argv;
-const { log, hang, breakAfterMs, populate = 0, ...given } = JSON.parse(json) as TestSettings;
+const { log, hang, breakAfterMs, populate = 0, folder, ...given } = JSON.parse(json) as TestSettings;
 const settings = {
   mountpoint,
   binding: "auto" as const,
@@ -17,6 +17,9 @@ const settings = {
   cacheMs: 1000,
   readAhead: 1 << 20,
   unmountTimeoutMs: 5000,
+  subdir: "/",
+  readOnly: false,
+  exec: true,
   ...given,
 };
 const client = new MemoryClient({
@@ -24,6 +27,10 @@ const client = new MemoryClient({
 });
 for (let i = 0; i < populate; i++) {
   await client.meta.create(ROOT_INO, Buffer.from(`f${String(i).padStart(6, "0")}`), { mode: 0o100644, uid: 0, gid: 0 });
+}
+if (folder !== undefined) {
+  const { inode } = await client.meta.create(ROOT_INO, Buffer.from(folder), { mode: 0o040755, uid: 0, gid: 0 });
+  await client.meta.create(inode.ino, Buffer.from("inside"), { mode: 0o100644, uid: 12, gid: 34 });
 }
 // Another client's doing: it appends to the file /foreign, and makes the file /done.
 process.on("SIGUSR1", async () => {

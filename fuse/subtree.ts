@@ -1,0 +1,145 @@
+import type {
+  AttributeChange,
+  CairnClient,
+  DirectoryPage,
+  Metadata,
+  Name,
+  NewInode,
+  RenameFlags,
+} from "../client/contract.js";
+import { CairnError, codeOf } from "../common/errors.js";
+import { ROOT_INO } from "../common/limits.js";
+import type { Inode } from "../proto/gen/types.js";
+import { isDirectory } from "./inode.js";
+
+/**
+ * The client of a cluster seen from one directory of it: this directory is the root, and has the root's number. There is no way out:
+ * its parent is itself, and names are "." and ".." nowhere but in paths, which are refused. Symlinks on the way to the directory are
+ * followed. ENOENT, ENOTDIR; EINVAL for a path that is not absolute or goes up.
+ */
+export async function subtree(client: CairnClient, path: string): Promise<CairnClient> {
+  if (!path.startsWith("/") || path.split("/").includes("..")) {
+    throw new CairnError("EINVAL", `mount ${path}: not an absolute path without ".."`);
+  }
+  const top = await client.meta.resolve(path, true).catch((err: unknown) => {
+    throw new CairnError(codeOf(err), `mount ${path} of the cluster`, err);
+  });
+  if (!isDirectory(top)) throw new CairnError("ENOTDIR", `mount ${path} of the cluster: it is not a directory`);
+  if (top.ino === ROOT_INO) return client;
+  return {
+    meta: new SubtreeMetadata(client.meta, top.ino, path),
+    cluster: client.cluster,
+    policy: client.policy,
+    open: (inode) => client.open(inode),
+    close: () => client.close(),
+  };
+}
+
+/** Metadata calls with the number of one directory and the root's in each other's place. */
+class SubtreeMetadata implements Metadata {
+  readonly #meta: Metadata;
+  readonly #top: number;
+  readonly #path: string;
+
+  constructor(meta: Metadata, top: number, path: string) {
+    this.#meta = meta;
+    this.#top = top;
+    this.#path = path;
+  }
+
+  async lookup(dir: number, name: Name): Promise<Inode> {
+    return this.#shown(await this.#meta.lookup(this.#ino(dir), name));
+  }
+
+  /** Absolute symlinks lead from the cluster's root. */
+  async resolve(path: string | Uint8Array, followLast?: boolean): Promise<Inode> {
+    const whole = Buffer.concat([Buffer.from(this.#path), Buffer.from("/"), Buffer.from(path as Uint8Array)]);
+    return this.#shown(await this.#meta.resolve(whole, followLast));
+  }
+
+  async getInode(ino: number): Promise<Inode> {
+    return this.#shown(await this.#meta.getInode(this.#ino(ino)));
+  }
+
+  async readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage> {
+    const { entries, more } = await this.#meta.readDirectory(this.#ino(dir), after, limit);
+    return { entries: entries.map((entry) => ({ ...entry, inode: this.#shown(entry.inode) })), more };
+  }
+
+  async create(
+    dir: number,
+    name: Name,
+    node: NewInode,
+    openExisting?: boolean,
+  ): Promise<{ inode: Inode; existed: boolean }> {
+    const { inode, existed } = await this.#meta.create(this.#ino(dir), name, node, openExisting);
+    return { inode: this.#shown(inode), existed };
+  }
+
+  async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {
+    return this.#shown(await this.#meta.setAttributes(this.#ino(ino), change));
+  }
+
+  async link(ino: number, dir: number, name: Name): Promise<Inode> {
+    return this.#meta.link(ino, this.#ino(dir), name);
+  }
+
+  unlink(dir: number, name: Name, hold?: boolean): Promise<number | undefined> {
+    return this.#meta.unlink(this.#ino(dir), name, hold);
+  }
+
+  rmdir(dir: number, name: Name, hold?: boolean): Promise<number | undefined> {
+    return this.#meta.rmdir(this.#ino(dir), name, hold);
+  }
+
+  release(inos: readonly number[]): Promise<void> {
+    return this.#meta.release(inos.map((ino) => this.#ino(ino)));
+  }
+
+  async rename(
+    fromDir: number,
+    fromName: Name,
+    toDir: number,
+    toName: Name,
+    flags?: RenameFlags,
+  ): Promise<{ moved: Inode; replaced?: Inode }> {
+    const { moved, replaced } = await this.#meta.rename(this.#ino(fromDir), fromName, this.#ino(toDir), toName, flags);
+    return { moved: this.#shown(moved), ...(replaced && { replaced: this.#shown(replaced) }) };
+  }
+
+  setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void> {
+    return this.#meta.setXattr(this.#ino(ino), name, value, mode);
+  }
+
+  getXattr(ino: number, name: Name): Promise<Uint8Array> {
+    return this.#meta.getXattr(this.#ino(ino), name);
+  }
+
+  listXattrs(ino: number): Promise<Uint8Array[]> {
+    return this.#meta.listXattrs(this.#ino(ino));
+  }
+
+  removeXattr(ino: number, name: Name): Promise<void> {
+    return this.#meta.removeXattr(this.#ino(ino), name);
+  }
+
+  capacity(): ReturnType<Metadata["capacity"]> {
+    return this.#meta.capacity();
+  }
+
+  sync(): Promise<void> {
+    return this.#meta.sync();
+  }
+
+  /** The cluster's number of an inode of the mount. */
+  #ino(ino: number): number {
+    return ino === ROOT_INO ? this.#top : ino;
+  }
+
+  /** An inode as the mount sees it. */
+  #shown(inode: Inode): Inode {
+    const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
+    const ino = number(inode.ino);
+    return { ...inode, ino, parent: ino === ROOT_INO ? ROOT_INO : number(inode.parent) };
+  }
+}
