@@ -3,7 +3,6 @@ import type { CairnClient } from "../client/contract.js";
 import { RealClock } from "../common/clock.js";
 import { InvariantError } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
-import { signalled } from "../common/signals.js";
 import { within } from "./deadline.js";
 import type { MountFlags } from "./flags.js";
 import { mount } from "./mount.js";
@@ -12,7 +11,7 @@ import type { MountSettings } from "./settings.js";
 import type { Owner } from "./squash.js";
 import { unmountCommands } from "./umount.js";
 
-/** Signals that stop a mount. A second one has it stop at once. */
+/** Signals that stop a mount. A second one has it end at once. */
 const STOPPING: NodeJS.Signals[] = ["SIGTERM", "SIGINT"];
 /** How long the client may take to close once everything is committed, or could not be, ms. */
 const CLOSE_MS = 5000;
@@ -32,7 +31,7 @@ export type ServeSettings = MountFlags &
  */
 export async function serve(client: CairnClient, settings: ServeSettings, source: string, log: Logger): Promise<void> {
   const clock = new RealClock();
-  const stop = signalled(STOPPING);
+  const { first, second } = stopSignals();
   const { mountpoint, unmountTimeoutMs, allowOther = process.getuid?.() === 0, ...given } = settings;
   const options = { ...given, source, allowOther };
   try {
@@ -43,8 +42,8 @@ export async function serve(client: CairnClient, settings: ServeSettings, source
     });
     log.info({ mountpoint: mounted.mountpoint, binding: mounted.binding }, "mounted");
     announce({ mountpoint: mounted.mountpoint, binding: mounted.binding });
-    const signal = await Promise.race([stop, mounted.ended]);
-    if (signal) void signalled(STOPPING).then((again) => abandon(mounted.mountpoint, log, `${again} while stopping`));
+    const signal = await Promise.race([first, mounted.ended]);
+    void second.then((again) => abandon(mounted.mountpoint, log, `${again} while stopping`));
     log.info({ mountpoint: mounted.mountpoint }, signal ? `${signal}: unmounting` : "unmounted by someone else");
     const how = await mounted.unmount(unmountTimeoutMs);
     if (how === "lazy") log.warn({ mountpoint: mounted.mountpoint }, "unmounted while programs still used it");
@@ -53,6 +52,15 @@ export async function serve(client: CairnClient, settings: ServeSettings, source
       log.error("the cluster did not say goodbye");
   }
   log.info("stopped");
+}
+
+/** Listens for the first signal that stops a mount, and the second. Later ones mean nothing: it is ending. */
+function stopSignals(): { first: Promise<NodeJS.Signals>; second: Promise<NodeJS.Signals> } {
+  const resolves: ((signal: NodeJS.Signals) => void)[] = [];
+  const next = () => new Promise<NodeJS.Signals>((resolve) => resolves.push(resolve));
+  const [first, second] = [next(), next()];
+  for (const signal of STOPPING) process.on(signal, () => resolves.shift()?.(signal));
+  return { first, second };
 }
 
 /**
