@@ -2,6 +2,7 @@ import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { checkChunks, decodeChunks, lengthOf } from "../proto/chunks.js";
 import { Datanode, Namenode } from "../proto/gen/services.js";
 import type { Block, DatanodeAddress } from "../proto/gen/types.js";
+import { checkInline, isInline } from "../proto/inline.js";
 import type { ClientIo } from "./io.js";
 import type { LocalBlocks } from "./local-blocks.js";
 import type { ReadBuffers } from "./read-buffers.js";
@@ -44,6 +45,7 @@ export class BlockReader {
    * next. A bad replica is reported. UnreadableError when every one failed.
    */
   async read({ block, replicas, uncommitted = false }: Located, from: number, to: number): Promise<Buffer> {
+    if (isInline(block.id)) return this.#readInline(block, from, to);
     const { health, log } = this.#io;
     let cause: unknown;
     const near = replicas.filter(({ id }) => !health.isAvoided(id));
@@ -117,6 +119,19 @@ export class BlockReader {
       decodeChunks(chunks, body, offset, at, Math.min(end, to), target, at - from);
       at = end;
       if (at >= to) return target;
+    }
+  }
+
+  async #readInline({ id, length }: Block, from: number, to: number): Promise<Buffer> {
+    try {
+      const inline = await this.#io.session.call(Namenode.readInlineBlock, { block: id });
+      checkInline(inline);
+      if (inline.data.length !== length)
+        throw new CairnError("EBADMSG", `it has ${inline.data.length} bytes, not ${length}`);
+      return inline.data.subarray(from, to);
+    } catch (err) {
+      if (codeOf(err) !== "ESTALE" && codeOf(err) !== "EBADMSG") throw err;
+      throw new UnreadableError("EIO", `cannot read inline block ${id}`, err);
     }
   }
 

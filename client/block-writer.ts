@@ -35,7 +35,7 @@ export interface FinishedBlock {
 export class BlockWriter {
   /** Where in the file the pieces of the log belong; a later one wins. */
   readonly extents = new ExtentMap<null>();
-  /** Resolves when the block is finalized; rejects when its bytes are lost, or when it was discarded. */
+  /** Resolves when the block is finalized; rejects when its bytes are lost, or when it was discarded on its way to datanodes. */
   readonly finished: Promise<FinishedBlock>;
   readonly #io: ClientIo;
   readonly #policy: Policy;
@@ -53,20 +53,20 @@ export class BlockWriter {
   #inFlight = 0;
   #sequence = 0;
   #state: "open" | "finishing" | "finished" | "discarded" = "open";
-  /** Has the pipeline opened. */
-  #open!: () => void;
-  readonly #opening: Promise<void>;
+  #opened = false;
+  #resolve!: (block: FinishedBlock) => void;
+  #reject!: (err: unknown) => void;
 
   /** @param ahead whether to open the pipeline at once, before there is a packet: more will be written for sure */
   constructor(io: ClientIo, policy: Policy, ahead: boolean) {
     this.#io = io;
     this.#policy = policy;
-    this.#opening = new Promise((resolve) => {
-      this.#open = resolve;
+    this.finished = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
     });
-    if (ahead) this.#open();
-    this.finished = this.#run();
     this.finished.catch(() => {}); // whoever cares asks
+    if (ahead) this.#open();
   }
 
   /** Bytes written. */
@@ -131,11 +131,23 @@ export class BlockWriter {
     this.#pump();
   }
 
+  /**
+   * Instead of finish(): everything written, to be committed inline. It stays in memory until discard(). Undefined when something
+   * is on its way to datanodes already.
+   */
+  takeInline(): Buffer | undefined {
+    invariant(this.#state === "open" && this.#length > 0, "an open block with data is taken inline once");
+    const packet = this.#filling;
+    if (this.#opened || packet === undefined) return undefined;
+    this.#state = "finishing";
+    this.#io.packets.filled(packet);
+    return packet.data;
+  }
+
   /** Gives the block up, and the memory of its packets. */
   discard(): void {
     const wasFinished = this.#state === "finished";
     this.#state = "discarded";
-    this.#open();
     if (wasFinished) this.#abandon(false);
     this.#stream?.close();
     if (this.#filling !== undefined) this.#io.packets.free(this.#filling);
@@ -218,6 +230,13 @@ export class BlockWriter {
     this.#pump();
   }
 
+  /** Has the pipeline opened. */
+  #open(): void {
+    if (this.#opened) return;
+    this.#opened = true;
+    this.#run().then(this.#resolve, this.#reject);
+  }
+
   async #run(): Promise<FinishedBlock> {
     try {
       await this.#write();
@@ -233,7 +252,6 @@ export class BlockWriter {
   /** Connects, and connects again when the pipeline breaks, until the block is finalized. */
   async #write(): Promise<void> {
     let failure: PipelineError | undefined;
-    await this.#opening;
     for (;;) {
       const stream = await this.#connect(failure);
       this.#stream = stream;

@@ -6,7 +6,7 @@ import { all } from "./all.js";
 import { UnreadableError } from "./block-reader.js";
 import type { BlockWriter } from "./block-writer.js";
 import type { CachedBlocks } from "./cached-blocks.js";
-import type { FileContent } from "./contract.js";
+import type { AttributeChange, FileContent } from "./contract.js";
 import { FileReader } from "./file-reader.js";
 import { FileWriter } from "./file-writer.js";
 import type { ClientIo } from "./io.js";
@@ -40,6 +40,7 @@ export class Content implements FileContent {
       ino: inode.ino,
       policy: inode.policy,
       size: () => this.size,
+      inline: () => this.#reader.inode.inline,
       committed: (committed, layers) => this.#reader.committed(committed, layers),
     });
   }
@@ -56,6 +57,10 @@ export class Content implements FileContent {
 
   get dirtyMtime(): Timestamp | undefined {
     return this.#writer.mtime;
+  }
+
+  get dirty(): boolean {
+    return this.#writer.dirty;
   }
 
   async read(offset: number, target: Buffer): Promise<number> {
@@ -79,6 +84,10 @@ export class Content implements FileContent {
     return this.#writer.write(offset, data);
   }
 
+  setAttributes(change: AttributeChange): boolean {
+    return this.#writer.setAttributes(change);
+  }
+
   async truncate(size: number): Promise<Inode> {
     await this.#writer.settle(false);
     const { inode } = await this.#context.io.session.change(Namenode.setAttributes, { ino: this.ino, size });
@@ -97,9 +106,7 @@ export class Content implements FileContent {
   attributes(committed: Inode): Inode {
     const known = this.#reader.inode;
     const newest = committed.version >= known.version ? committed : known;
-    const mtime = this.dirtyMtime;
-    if (mtime === undefined) return newest;
-    return { ...newest, size: Math.max(newest.size, this.#writer.end), mtime, ctime: mtime };
+    return this.#writer.attributes(newest);
   }
 
   async close(): Promise<void> {

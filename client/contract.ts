@@ -108,7 +108,9 @@ export interface FileContent {
   readonly ino: number;
   /** Bytes, unflushed writes included. */
   readonly size: number;
-  /** Time of the last unflushed write; undefined when everything is committed. */
+  /** Whether anything is unflushed: writes, or attributes that go along with them. */
+  readonly dirty: boolean;
+  /** Time of the last unflushed write; undefined when all are committed. */
   readonly dirtyMtime: Timestamp | undefined;
   /**
    * Copies up to target.length bytes at offset into target; resolves to their number, less only at the end of the file. Holes
@@ -121,13 +123,18 @@ export interface FileContent {
    * EFBIG. offset undefined: at the end of the file.
    */
   write(offset: number | undefined, data: Buffer): Promise<void>;
+  /**
+   * Changes attributes together with unflushed writes: attributes() shows them at once, the next flush or fsync commits both, in one
+   * edit; what is lost is lost together. False, and nothing is done, when nothing is unflushed: the change is the namenode's.
+   */
+  setAttributes(change: AttributeChange): boolean;
   /** Sets the size, committed when this resolves. Unflushed writes before it are committed first. */
   truncate(size: number): Promise<Inode>;
   /** Commits everything written so far. Throws, once, the first error since the last flush or fsync. */
   flush(): Promise<void>;
   /** As flush, and everything is on the disks of datanodes and namenode. */
   fsync(): Promise<void>;
-  /** The inode's attributes with the effect of unflushed writes (size, mtime). */
+  /** The inode's attributes with the effect of what is unflushed. */
   attributes(committed: Inode): Inode;
   /** Gives the content up: one call for each open(). The last one flushes, and throws what flush throws. */
   close(): Promise<void>;

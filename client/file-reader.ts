@@ -1,8 +1,10 @@
 import { CairnError } from "../common/errors.js";
 import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
-import type { GetExtentsReply, Inode } from "../proto/gen/types.js";
+import type { GetExtentsReply, InlineBlock, Inode } from "../proto/gen/types.js";
+import { isIntact } from "../proto/inline.js";
 import { all } from "./all.js";
+import type { Located } from "./block-reader.js";
 import type { BlockSource, CachedBlocks } from "./cached-blocks.js";
 import { ExtentMap, type Piece } from "./extent-map.js";
 import type { Layer } from "./file-writer.js";
@@ -50,12 +52,12 @@ export class FileReader {
     this.#inode = inode;
     this.#certain = false;
     for (const { writer, finished } of layers) {
-      const source: Source = {
-        id: finished!.block.id,
-        length: finished!.block.length,
-        located: () => finished!,
-      };
-      for (const { offset, length, at } of writer.extents.pieces()) this.#extents.put(offset, length, source, at);
+      // Of what went inline only the namenode knows the block.
+      const source: BlockSource | undefined = finished && sourceOf(finished);
+      for (const { offset, length, at } of writer.extents.pieces()) {
+        if (source === undefined) this.#extents.cut(offset, offset + length);
+        else this.#extents.put(offset, length, source, at);
+      }
     }
     if (this.#extents.count > MAX_PIECES) this.#forgetAll();
   }
@@ -137,17 +139,15 @@ export class FileReader {
   }
 
   /** Puts a page of extents, complete from `from` on, into the map. */
-  #take({ inode, extents, blocks, covered }: GetExtentsReply, from: number): void {
+  #take({ inode, extents, blocks, covered, inline }: GetExtentsReply, from: number): void {
     if (covered <= from) throw new CairnError("EPROTO", `no extents of inode ${inode.ino} at ${from}`);
     if (inode.version > this.#inode.version) {
       this.#inode = inode;
       this.#forgetAll();
     }
     const sources = new Map<number, BlockSource>();
-    for (const located of blocks) {
-      const { id, length } = located.block;
-      sources.set(id, { id, length, located: () => located });
-    }
+    for (const located of blocks) sources.set(located.block.id, sourceOf(located));
+    for (const block of inline) this.#keep(block);
     this.#extents.put(from, covered - from, null, from);
     for (const { offset, length, block, blockOffset } of extents) {
       const source = sources.get(block);
@@ -158,8 +158,18 @@ export class FileReader {
     }
   }
 
+  /** Keeps an inline block that came along. A damaged one is asked for again when it is read. */
+  #keep(inline: InlineBlock): void {
+    if (isIntact(inline)) this.#blocks.keep(inline.id, inline.data);
+  }
+
   #forgetAll(): void {
     this.#extents.clear();
     this.#certain = true;
   }
+}
+
+function sourceOf(located: Located): BlockSource {
+  const { id, length } = located.block;
+  return { id, length, located: () => located };
 }

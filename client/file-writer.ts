@@ -2,8 +2,11 @@ import type { Timer, Timestamp } from "../common/clock.js";
 import { CairnError, codeOf } from "../common/errors.js";
 import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
-import type { ExtentInit, Inode, Policy } from "../proto/gen/types.js";
+import type { CommittedBlockInit, ExtentInit, InlineBlock, Inode, InodeReply, Policy } from "../proto/gen/types.js";
+import { encodeInline } from "../proto/inline.js";
+import { type CommittedAttributes, copyOf, UncommittedAttributes } from "./attributes.js";
 import { BlockWriter, type FinishedBlock } from "./block-writer.js";
+import type { AttributeChange } from "./contract.js";
 import type { ClientIo } from "./io.js";
 import { Turns } from "./turns.js";
 import type { UnsyncedBlocks } from "./unsynced.js";
@@ -18,6 +21,8 @@ const OPEN_NEXT_SHARE = 1 / 8;
  * pipeline while nobody writes, and what is lost with this machine is not old.
  */
 const IDLE_MS = 5_000;
+/** Of one file, so many times the bytes of the largest inline block are committed inline. */
+const INLINE_BLOCKS_PER_FILE = 4;
 /** Errnos that tell an application more than EIO. */
 const TELLING = new Set(["ENOSPC", "EDQUOT", "ESTALE", "EFBIG", "EROFS", "EPERM", "EACCES"]);
 
@@ -28,6 +33,8 @@ export interface Layer {
   mtime: Timestamp;
   /** Set when the block is finalized. */
   finished: FinishedBlock | undefined;
+  /** Set, instead, when everything is written and is to be committed inline. In the writer's memory. */
+  inline: Buffer | undefined;
   /** Whether it was finalized with a sync. */
   synced: boolean;
   /** Resolves when the layer is gone: committed, or lost. */
@@ -41,6 +48,8 @@ export interface WrittenFile {
   readonly policy: Policy;
   /** Bytes, uncommitted writes included. */
   size(): number;
+  /** Bytes of inline blocks that it has, as far as is known. */
+  inline(): number;
   /** These layers, in the order of writing, have been committed; `inode` is what came of it. */
   committed(inode: Inode, layers: readonly Layer[]): void;
 }
@@ -52,13 +61,15 @@ export interface WrittenFile {
 export class FileWriter {
   /** Uncommitted blocks, oldest first: a later one hides what an earlier one has at the same place. */
   readonly layers: Layer[] = [];
+  /** What goes along with the commit of the last of them. */
+  readonly #attributes: UncommittedAttributes;
   readonly #io: ClientIo;
   readonly #unsynced: UnsyncedBlocks;
   readonly #file: WrittenFile;
   readonly #turns = new Turns();
   #current: Layer | undefined;
   #next: BlockWriter | undefined;
-  #committing = false;
+  #committing: Promise<void> | undefined;
   #idle: Timer | undefined;
   #written = 0;
   #error: CairnError | undefined;
@@ -67,6 +78,12 @@ export class FileWriter {
     this.#io = io;
     this.#unsynced = unsynced;
     this.#file = file;
+    this.#attributes = new UncommittedAttributes(io.clock);
+  }
+
+  /** Whether there is anything that the namenode is not known to have. */
+  get dirty(): boolean {
+    return this.layers.length > 0 || this.#attributes.any;
   }
 
   /** Time of the last uncommitted write. */
@@ -77,6 +94,24 @@ export class FileWriter {
   /** Where the uncommitted writes end; 0 when there are none. */
   get end(): number {
     return this.layers.reduce((end, { writer }) => Math.max(end, writer.extents.end), 0);
+  }
+
+  /** Changes attributes with the commit of what is uncommitted. False when there is nothing. */
+  setAttributes(change: AttributeChange): boolean {
+    if (!this.dirty || change.policy !== undefined) return false;
+    this.#attributes.change(change);
+    this.#idle ??= this.#io.clock.after(IDLE_MS, () => this.#onIdle());
+    return true;
+  }
+
+  /** An inode as it is with what is uncommitted. */
+  attributes(inode: Inode): Inode {
+    const { mtime } = this;
+    if (mtime === undefined) return this.#attributes.over(inode);
+    const written = copyOf(inode);
+    written.size = Math.max(inode.size, this.end);
+    written.mtime = written.ctime = mtime;
+    return this.#attributes.over(written);
   }
 
   /** Appends a write to the log. EFBIG; the error of earlier writes, when there is one that nobody was told yet. */
@@ -104,6 +139,8 @@ export class FileWriter {
   async settle(sync: boolean): Promise<void> {
     this.#finishAll(sync);
     await Promise.all(this.layers.map((layer) => layer.gone));
+    // Changes that came when their content was on its way already.
+    if (this.#attributes.any) await this.#commit();
   }
 
   /** settle(), with everything on the platters; throws the sticky error, once. */
@@ -134,7 +171,8 @@ export class FileWriter {
 
   #onIdle(): void {
     this.#idle = undefined;
-    const left = this.#written + IDLE_MS - this.#io.clock.monotonic();
+    const since = Math.min(this.#written, this.#attributes.since ?? this.#written);
+    const left = since + IDLE_MS - this.#io.clock.monotonic();
     if (left > 0) this.#idle = this.#io.clock.after(left, () => this.#onIdle());
     else this.#finishAll(false);
   }
@@ -152,6 +190,7 @@ export class FileWriter {
     }
     const bytes = writer.append(offset, data, from, data.length);
     layer.mtime = this.#io.clock.timestamp();
+    this.#attributes.written();
     if (writer.room === 0) this.#finish(layer, false);
     else if (writer.room <= this.#openNextAt) this.#next ??= new BlockWriter(this.#io, this.#file.policy, true);
     return bytes;
@@ -188,7 +227,7 @@ export class FileWriter {
       end = resolve;
     });
     const mtime = this.#io.clock.timestamp();
-    const layer: Layer = { writer, mtime, finished: undefined, synced: false, gone, end };
+    const layer: Layer = { writer, mtime, finished: undefined, inline: undefined, synced: false, gone, end };
     this.layers.push(layer);
     this.#current = layer;
     writer.finished.then(
@@ -206,33 +245,60 @@ export class FileWriter {
 
   #finish(layer: Layer, sync: boolean): void {
     this.#current = undefined;
-    if (layer.writer.length === 0) return this.#drop(layer);
+    const { writer } = layer;
+    if (writer.length === 0) return this.#drop(layer);
     layer.synced = sync;
-    layer.writer.finish(sync);
+    layer.inline = this.#mayBeInline(writer.length) ? writer.takeInline() : undefined;
+    if (layer.inline === undefined) writer.finish(sync);
+    else void this.#commit();
   }
 
-  /** Commits finalized blocks in the order of writing, one commit at a time. */
-  async #commit(): Promise<void> {
-    if (this.#committing) return;
-    this.#committing = true;
+  #mayBeInline(bytes: number): boolean {
+    const most = this.#io.session.inlineBytes;
+    if (bytes > most) return false;
+    const uncommitted = this.layers.reduce((sum, { inline }) => sum + (inline?.length ?? 0), 0);
+    return this.#file.inline() + uncommitted + bytes <= INLINE_BLOCKS_PER_FILE * most;
+  }
+
+  /** Commits what is ready in the order of writing, one commit at a time. */
+  #commit(): Promise<void> {
+    this.#committing ??= this.#commitAll().finally(() => {
+      this.#committing = undefined;
+    });
+    return this.#committing;
+  }
+
+  async #commitAll(): Promise<void> {
     for (;;) {
       const batch = this.#ready();
-      if (batch.length === 0) break;
+      const attributes = this.#attributes.take(batch.length === this.layers.length);
+      if (batch.length === 0 && attributes === undefined) break;
       try {
-        const { inode } = await this.#io.session.change(Namenode.commit, this.#request(batch));
-        for (const { writer: _, finished, synced } of batch) {
-          this.#io.session.pending.delete(finished!.block.id);
-          if (!synced) this.#unsynced.add(this.#file.ino, finished!);
+        const { inode } = await this.#send(batch, attributes);
+        for (const { writer, finished, synced } of batch) {
+          if (finished === undefined) writer.discard();
+          else {
+            this.#io.session.pending.delete(finished.block.id);
+            if (!synced) this.#unsynced.add(this.#file.ino, finished);
+          }
         }
+        this.#attributes.settled();
         this.#file.committed(inode, batch);
         this.layers.splice(0, batch.length);
         for (const layer of batch) layer.end();
       } catch (err) {
+        this.#attributes.settled();
         this.#fail(err, `committing inode ${this.#file.ino}`);
         for (const layer of batch) this.#drop(layer);
       }
     }
-    this.#committing = false;
+  }
+
+  /** Without content, attributes are no commit: it would be a modification. */
+  #send(batch: readonly Layer[], attributes: CommittedAttributes | undefined): Promise<InodeReply> {
+    const { session } = this.#io;
+    if (batch.length > 0) return session.change(Namenode.commit, { ...this.#request(batch), ...attributes });
+    return session.change(Namenode.setAttributes, { ino: this.#file.ino, ...attributes });
   }
 
   /** The oldest layers that are finalized, as many as one commit can carry. */
@@ -241,32 +307,31 @@ export class FileWriter {
     let extents = 0;
     for (const layer of this.layers) {
       extents += layer.writer.extents.count;
-      if (layer.finished === undefined || extents > MAX_COMMIT_EXTENTS) break;
+      const ready = layer.finished !== undefined || layer.inline !== undefined;
+      if (!ready || extents > MAX_COMMIT_EXTENTS) break;
       batch.push(layer);
     }
     return batch;
   }
 
   #request(batch: readonly Layer[]) {
+    const blocks: CommittedBlockInit[] = [];
+    const inline: InlineBlock[] = [];
     const extents: ExtentInit[] = [];
     let size = 0;
-    for (const { writer, finished } of batch) {
+    for (const { writer, finished, inline: data } of batch) {
+      // The namenode gives inline blocks their ids; until then they are called by numbers that no block has.
+      const block = finished?.block.id ?? Number.MAX_SAFE_INTEGER - inline.length;
+      if (finished !== undefined) {
+        blocks.push({ block: finished.block, datanodes: finished.replicas.map(({ id }) => id) });
+      } else inline.push(encodeInline(block, data!));
       size = Math.max(size, writer.extents.end);
       for (const { offset, length, at } of writer.extents.pieces()) {
-        extents.push({ offset, length, block: finished!.block.id, blockOffset: at });
+        extents.push({ offset, length, block, blockOffset: at });
       }
     }
-    return {
-      ino: this.#file.ino,
-      blocks: batch.map(({ finished }) => ({
-        block: finished!.block,
-        datanodes: finished!.replicas.map(({ id }) => id),
-      })),
-      extents,
-      size,
-      mtime: batch.at(-1)!.mtime,
-      replicas: this.#file.policy.replicas,
-    };
+    const { ino, policy } = this.#file;
+    return { ino, blocks, inline, extents, size, mtime: batch.at(-1)!.mtime, replicas: policy.replicas };
   }
 
   /** Takes a layer out whose writes are lost. */

@@ -55,6 +55,11 @@ export class Packet {
     return bytes;
   }
 
+  /** The data, not copied. */
+  get data(): Buffer {
+    return this.buffer.subarray(HEAD_ROOM, HEAD_ROOM + this.length);
+  }
+
   /** Copies [from, to) of the block, which lie in this packet, into target at `at`. */
   copy(from: number, to: number, target: Buffer, at: number): void {
     const base = HEAD_ROOM - this.start;
@@ -63,8 +68,7 @@ export class Packet {
 
   /** What is sent of it: its header, and the stored bytes of its chunks. */
   encode(block: number, generation: number, compression: Compression): { header: PacketHeaderInit; body: Buffer } {
-    const data = this.buffer.subarray(HEAD_ROOM, HEAD_ROOM + this.length);
-    const { chunks, body } = encodeChunks(data, compression);
+    const { chunks, body } = encodeChunks(this.data, compression);
     const { sequence, start: offset, last, sync } = this;
     return { header: { block, generation, sequence, offset, chunks, last, sync }, body };
   }

@@ -118,6 +118,11 @@ export class Session {
     return this.#reply.policy;
   }
 
+  /** Blocks of at most so many bytes are to be committed inline. */
+  get inlineBytes(): number {
+    return this.#reply.inlineBytes;
+  }
+
   /** A call that changes nothing, or may be done twice. Repeated until the patience ends. */
   async call<M extends AnyMethod>(method: M, request: RequestOf<M>): Promise<ReplyOf<M>> {
     const patience = new Patience(this.#options.clock, this.#options.patienceMs);

@@ -41,6 +41,12 @@ export const MAX_MESSAGE = 4 * MIB;
 export const MAX_DIRECTORY_PAGE = 1000;
 /** Extents in one GetExtents reply. */
 export const MAX_EXTENTS_PAGE = 4096;
+/** Ids of inline blocks, whose bytes the namenode keeps, begin here; those of blocks on datanodes are below. */
+export const INLINE_BLOCKS = 2 ** 52;
+/** Most bytes of an inline block that a namenode can be set to take: one chunk. */
+export const MAX_INLINE = CHUNK_SIZE;
+/** Bytes of inline blocks in one Commit, and in one GetExtents reply, at most. */
+export const MAX_INLINE_PAGE = 512 * KIB;
 /** Extents in one Commit. A writer with more commits in parts. */
 export const MAX_COMMIT_EXTENTS = 8192;
 /** Blocks in one AllocateBlocks. */

@@ -199,9 +199,9 @@ export class FileSystem {
     let inode: Inode | undefined;
     if (size !== undefined) inode = await this.#files.truncate(this.#cache.inode(ino) ?? (await this.#ask(ino)), size);
     if (Object.keys(change).length > 0) {
-      // A commit sets mtime: one that comes after this call would undo what it sets.
-      if (change.mtime !== undefined) await this.#files.commit(ino);
       if (change.mode !== undefined) change.mode &= PERMISSIONS;
+      const changed = this.#files.setAttributes(ino, change);
+      if (changed) return changed;
       const question = this.#cache.question();
       inode = await this.#client.meta.setAttributes(ino, change);
       this.#cache.putInode(inode, question);
@@ -221,7 +221,7 @@ export class FileSystem {
 
   /** The mode of a file without what dropPrivileges() takes; undefined when it has none of that. */
   async #unprivileged(ino: number): Promise<number | undefined> {
-    const inode = this.#files.committed(ino) ?? this.#cache.ownership(ino) ?? (await this.#ask(ino));
+    const inode = this.#files.attributes(ino) ?? this.#cache.ownership(ino) ?? (await this.#ask(ino));
     const dropped = S_ISUID | ((inode.mode & S_IXGRP) === 0 ? 0 : S_ISGID);
     return isDirectory(inode) || (inode.mode & dropped) === 0 ? undefined : inode.mode & ~dropped;
   }

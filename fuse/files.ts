@@ -7,7 +7,7 @@ import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
 import type { Holds } from "./holds.js";
 import { OpenFile } from "./open-files.js";
-import type { Opened } from "./types.js";
+import type { AttributeUpdate, Opened } from "./types.js";
 
 const { O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_TRUNC } = { O_ACCMODE: 3, ...constants };
 
@@ -72,9 +72,10 @@ export class FileHandles {
     return this.#handles.get(handle).file.content.ino;
   }
 
-  /** The newest attributes the namenode has given of an open file; undefined when it is not open. */
-  committed(ino: number): Inode | undefined {
-    return this.#files.get(ino)?.inode;
+  /** The attributes of an open file, as far as this mount knows them; undefined when it is not open. */
+  attributes(ino: number): Inode | undefined {
+    const file = this.#files.get(ino);
+    return file?.attributes(file.inode);
   }
 
   /** EBADF when the handle is not open for reading. */
@@ -95,12 +96,12 @@ export class FileHandles {
   /** Commits what was written. A handle that cannot write has nothing to commit, and must not take a writer's error. */
   async flush(handle: number): Promise<void> {
     const { file, writable } = this.#handles.get(handle);
-    if (writable) await this.#settling(file, () => file.flush());
+    if (writable) await this.#settling(file, () => file.content.flush());
   }
 
   async fsync(handle: number): Promise<void> {
     const { file } = this.#handles.get(handle);
-    await this.#settling(file, () => file.fsync());
+    await this.#settling(file, () => file.content.fsync());
   }
 
   /** Gives a handle up. EBADF. */
@@ -148,10 +149,10 @@ export class FileHandles {
     else this.#cache.distrustPages(inode.ino);
   }
 
-  /** Commits unflushed writes of a file if it is open and has any. */
-  async commit(ino: number): Promise<void> {
+  /** Changes attributes with the commit of what is unflushed of a file; undefined when nothing is. */
+  setAttributes(ino: number, change: AttributeUpdate): Inode | undefined {
     const file = this.#files.get(ino);
-    if (file?.dirty) await this.#settling(file, () => file.commit());
+    return file?.content.setAttributes(change) ? this.effective(file.inode) : undefined;
   }
 
   /** What the kernel is to be told: the namenode's attributes, with what this mount has not yet committed. */
@@ -186,7 +187,9 @@ export class FileHandles {
 
   /** Commits every open file; resolves to what went wrong. */
   async flushAll(): Promise<unknown[]> {
-    const results = await Promise.allSettled([...this.#files.values()].map((f) => this.#settling(f, () => f.flush())));
+    const results = await Promise.allSettled(
+      [...this.#files.values()].map((f) => this.#settling(f, () => f.content.flush())),
+    );
     const failures = results.filter((r) => r.status === "rejected").map((r): unknown => r.reason);
     const broken = failures.find((err) => err instanceof InvariantError);
     if (broken) throw broken;

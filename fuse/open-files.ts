@@ -10,7 +10,6 @@ export class OpenFile {
   /** Something was written since the namenode was last asked for the attributes. */
   written = false;
   #handles = 0;
-  #failure: unknown;
 
   constructor(content: FileContent, inode: Inode) {
     this.content = content;
@@ -32,40 +31,9 @@ export class OpenFile {
     this.#handles--;
   }
 
-  /** Whether there are writes that the namenode does not know of. */
+  /** Whether there is anything that the namenode does not know of. */
   get dirty(): boolean {
-    return this.content.dirtyMtime !== undefined;
-  }
-
-  /**
-   * Commits what was written because something else needs it committed (an mtime that is to stay). A failure is thrown, and
-   * again by the next flush: whoever wrote must hear of it at close.
-   */
-  async commit(): Promise<void> {
-    try {
-      await this.content.flush();
-    } catch (err) {
-      this.#failure = err;
-      throw err;
-    }
-  }
-
-  /** FileContent.flush, and failures that commit() kept. */
-  async flush(): Promise<void> {
-    await this.content.flush();
-    this.#throwFailure();
-  }
-
-  /** FileContent.fsync, and failures that commit() kept. */
-  async fsync(): Promise<void> {
-    await this.content.fsync();
-    this.#throwFailure();
-  }
-
-  #throwFailure(): void {
-    const failure = this.#failure;
-    this.#failure = undefined;
-    if (failure !== undefined) throw failure;
+    return this.content.dirty;
   }
 
   /** The attributes as programs on this mount must see them: unflushed writes included. */

@@ -141,6 +141,7 @@ export class Namenode {
       locks,
       manager: blocks,
       policy: defaultPolicy(settings),
+      inlineBytes: settings.inlineBytes,
       leaseMs: settings.leaseMs,
       version: VERSION,
     });

@@ -1,10 +1,20 @@
 import { z } from "zod";
-import { CHUNK_SIZE, MAX_BLOCK_SIZE, MAX_REPLICAS, MIN_BLOCK_SIZE, NAMENODE_PORT } from "../common/limits.js";
+import {
+  CHUNK_SIZE,
+  KIB,
+  MAX_BLOCK_SIZE,
+  MAX_INLINE,
+  MAX_REPLICAS,
+  MIN_BLOCK_SIZE,
+  NAMENODE_PORT,
+} from "../common/limits.js";
 import { LOG_LEVELS } from "../common/log.js";
 import { bytes, integer, type SettingsOf, setting } from "../common/settings.js";
 import { Compression, type Policy } from "../proto/gen/types.js";
 import { SYNC_INTERVAL_MS } from "./store/journal.js";
 
+/** Largest block kept inline unless set, bytes. */
+const DEFAULT_INLINE = 16 * KIB;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 
@@ -21,6 +31,11 @@ export const namenodeSettings = {
     MAX_BLOCK_SIZE,
   ),
   compression: setting("compression of the chunks of new files: raw or lz4", z.enum(["raw", "lz4"]), "raw"),
+  inlineBytes: setting(
+    "small files: blocks of at most so many bytes are kept here, with the names; 0: all blocks go to datanodes",
+    bytes(0, MAX_INLINE),
+    DEFAULT_INLINE,
+  ),
   journalSync: setting(
     'longest time until an edit is on the disk, ms; "always": before it is answered',
     z.union([z.literal("always"), integer(1, 60_000)], { error: 'neither "always" nor milliseconds' }),

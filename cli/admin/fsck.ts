@@ -11,7 +11,10 @@ import { print } from "../output.js";
 /** How long the namenode may take for one page, ms. */
 const PAGE_MS = 60_000;
 
-/** Counts over all files checked. A block without any live replica is missing, and not counted as under-replicated too. */
+/**
+ * Counts over all files checked. A block without any live replica is missing, and not counted as under-replicated too. Inline
+ * blocks are in the namenode's store: no replicas are wanted.
+ */
 class Summary {
   files = 0;
   blocks = 0;
@@ -27,7 +30,7 @@ class Summary {
     for (const block of file.blocks) {
       this.blocks += 1;
       if (block.corrupt.length > 0) this.corrupt += 1;
-      if (block.live.length === 0) this.missing += 1;
+      if (block.wanted > 0 && block.live.length === 0) this.missing += 1;
       else if (block.live.length < block.wanted) this.underReplicated += 1;
       else if (block.live.length > block.wanted) this.overReplicated += 1;
     }
@@ -109,6 +112,7 @@ function forPeople(path: Buffer, file: FsckFile): Buffer {
 }
 
 function blockLine({ block, live, corrupt, wanted }: FsckBlock): string {
+  if (wanted === 0) return `block ${block.id}: ${block.length} bytes, inline: ok`;
   const state =
     live.length === 0
       ? "MISSING"

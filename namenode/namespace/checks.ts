@@ -10,6 +10,7 @@ import {
   MIN_BLOCK_SIZE,
 } from "../../common/limits.js";
 import { type CallId, Compression, type Policy, type Time } from "../../proto/gen/types.js";
+import { PERMISSIONS } from "./types.js";
 
 /** Calls between a session's newest and the oldest whose reply it waits for, at most: bounds the records kept. */
 export const MAX_CALL_WINDOW = 65_536;
@@ -64,6 +65,20 @@ export function checkXattrValue(value: Uint8Array): void {
   if (value.length > MAX_XATTR_VALUE) {
     throw new CairnError("E2BIG", `an extended attribute of ${value.length} bytes; at most ${MAX_XATTR_VALUE}`);
   }
+}
+
+/** New mode and owner, as far as they are given. */
+export function checkOwnership({
+  mode,
+  uid,
+  gid,
+}: {
+  mode: number | null;
+  uid: number | null;
+  gid: number | null;
+}): void {
+  valid(mode === null || (mode & ~PERMISSIONS) === 0, `mode 0${mode?.toString(8)} has more than permission bits`);
+  valid(uid !== 0xffffffff && gid !== 0xffffffff, "an owner of -1 is none");
 }
 
 /** A file time. */

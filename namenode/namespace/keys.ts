@@ -86,6 +86,9 @@ export const blocksWithin = (from: number, to: number): RangeOptions => ({ gte: 
 /** The block id in a block's key. */
 export const idOfBlock = (key: Key): number => readU64(key, 1);
 
+/** inline block id → InlineRecord */
+export const inlineKey = (id: number): Key => `Y${u64(id)}`;
+
 /** (inode, attribute name) → the attribute's value */
 export const xattrKey = (ino: number, name: Uint8Array): Key => `X${u64(ino)}${nameKey(name)}`;
 /** All extended attributes of an inode, by name. */

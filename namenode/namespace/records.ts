@@ -7,11 +7,12 @@ import {
   DentryRecord,
   type Extent,
   ExtentRecord,
+  InlineRecord,
   Inode,
   type InodeInit,
 } from "../../proto/gen/types.js";
 import type { Key, KeyValue } from "../store/kv.js";
-import { blockKey, CLUSTER, callKey, dentryKey, extentKey, inodeKey, offsetOfExtent } from "./keys.js";
+import { blockKey, CLUSTER, callKey, dentryKey, extentKey, inlineKey, inodeKey, offsetOfExtent } from "./keys.js";
 
 /** The inode with a number; undefined when there is none (any more). */
 export function readInode(kv: KeyValue, ino: number): Inode | undefined {
@@ -51,6 +52,12 @@ export function writeExtent(kv: KeyValue, ino: number, extent: Extent): void {
 export function readBlock(kv: KeyValue, id: number): BlockRecord | undefined {
   const bytes = kv.get(blockKey(id));
   return bytes && BlockRecord.decode(bytes);
+}
+
+/** The bytes of an inline block that some file refers to, as its writer sent them. */
+export function readInline(kv: KeyValue, id: number): InlineRecord | undefined {
+  const bytes = kv.get(inlineKey(id));
+  return bytes && InlineRecord.decode(bytes);
 }
 
 /** What a call answered, if it was done before and its record is still kept. */

@@ -20,7 +20,7 @@ import { MAX_PENDING, type Sessions } from "../sessions.js";
 import { BlockCalls } from "./block-calls.js";
 import { checkCall, checkLabel, id, inRange } from "./checks.js";
 import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js";
-import { commit, getExtents } from "./operations/content.js";
+import { commit, getExtents, readInlineBlock } from "./operations/content.js";
 import { type Context, known } from "./operations/context.js";
 import { heldBy, release } from "./operations/held.js";
 import { create, link, unlink } from "./operations/names.js";
@@ -39,6 +39,8 @@ export interface ServiceOptions {
   manager: BlockManager;
   /** The cluster's default policy: what directories leave open. */
   policy: Policy;
+  /** Blocks of at most so many bytes are to be committed inline; 0: none. */
+  inlineBytes: number;
   /** How long a session lasts without a sign of life, ms. */
   leaseMs: number;
   /** Of this software, for people. */
@@ -90,6 +92,7 @@ export class NamespaceService {
       readDirectory: ({ dir, after, limit }) => this.#settled(readDirectory(kv, dir, after, limit)),
       getXattr: ({ ino, name }) => this.#settled({ value: getXattr(kv, ino, name) }),
       listXattrs: ({ ino }) => this.#settled({ names: listXattrs(kv, ino) }),
+      readInlineBlock: ({ block }) => this.#settled(readInlineBlock(kv, block)),
       getExtents: (request) => this.#settled(getExtents(kv, request, manager)),
 
       create: (request) =>
@@ -172,10 +175,11 @@ export class NamespaceService {
     inRange(pending.length, 0, MAX_PENDING, "pending blocks");
     const { nextBlock } = readCluster(kv);
     for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
-    const { sessions, locks, leaseMs, policy, version } = this.#options;
+    const { sessions, locks, leaseMs, policy, inlineBytes, version } = this.#options;
     sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
     const { syncedIndex } = this.#editor;
-    return { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, ...locks.opened(request) };
+    const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes };
+    return { ...opened, ...locks.opened(request) };
   }
 
   async #sync(index: number): Promise<SyncJournalReplyInit> {

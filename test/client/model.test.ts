@@ -1,7 +1,8 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import type { CairnClient } from "../../client/contract.js";
+import type { CairnClient, FileContent } from "../../client/contract.js";
 import { KIB, MIB } from "../../common/limits.js";
+import type { Inode } from "../../proto/gen/types.js";
 import { FakeCluster, noise, readAll } from "../support/fake-cluster.js";
 
 const SPAN = 400 * KIB;
@@ -12,6 +13,7 @@ type Action =
   | { kind: "append"; length: number; seed: number }
   | { kind: "read"; at: number; length: number }
   | { kind: "truncate"; size: number }
+  | { kind: "attributes"; mode: number | undefined; mtime: number | undefined }
   | { kind: "flush" | "fsync" | "reopen" | "burst"; seed: number };
 
 const length = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 200 * KIB }));
@@ -21,12 +23,23 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("append" as const), length, seed }) },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("read" as const), at: fc.nat(SPAN), length }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("truncate" as const), size: fc.nat(SPAN) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("attributes" as const),
+      mode: fc.option(fc.nat(0o777), { nil: undefined }),
+      mtime: fc.option(fc.nat(1_000_000), { nil: undefined }),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("flush", "fsync", "reopen", "burst"), seed }) },
 );
 
 /** What a file on a local disk would hold. */
 class Model {
   data: Buffer = Buffer.alloc(0);
+  mode = 0o644;
+  /** As it was set; undefined: by a write or truncation since. */
+  mtime: number | undefined;
 
   resize(size: number): void {
     const old = this.data;
@@ -37,7 +50,27 @@ class Model {
   write(at: number, bytes: Buffer): void {
     if (at + bytes.length > this.data.length) this.resize(at + bytes.length);
     bytes.copy(this.data, at);
+    this.mtime = undefined;
   }
+}
+
+/** Sets attributes as a mount does: with what is unflushed, else at the namenode. */
+async function setAttributes(
+  client: CairnClient,
+  content: FileContent,
+  { mode, mtime }: { mode: number | undefined; mtime: number | undefined },
+) {
+  const change = {
+    ...(mode !== undefined && { mode }),
+    ...(mtime !== undefined && { mtime: { sec: mtime, nsec: 1 } }),
+  };
+  if (!content.setAttributes(change)) await client.meta.setAttributes(content.ino, change);
+}
+
+function check({ mode, mtime }: Inode, model: Model): void {
+  expect(mode & 0o7777).to.equal(model.mode);
+  if (model.mtime !== undefined) expect(mtime).to.deep.equal({ sec: model.mtime, nsec: 1 });
+  else expect(mtime.nsec === 1 && mtime.sec > 0, "a modification time from before the last write").to.equal(false);
 }
 
 async function play(cluster: FakeCluster, client: CairnClient, actions: readonly Action[], compression: 0 | 1) {
@@ -75,6 +108,13 @@ async function play(cluster: FakeCluster, client: CairnClient, actions: readonly
       case "truncate":
         expect((await content.truncate(act.size)).size).to.equal(act.size);
         model.resize(act.size);
+        model.mtime = undefined;
+        break;
+      case "attributes":
+        await setAttributes(client, content, act);
+        model.mode = act.mode ?? model.mode;
+        model.mtime = act.mtime ?? model.mtime;
+        check(content.attributes(cluster.namenode.inode(inode.ino)), model);
         break;
       case "flush":
         await content.flush();
@@ -90,7 +130,9 @@ async function play(cluster: FakeCluster, client: CairnClient, actions: readonly
     expect(content.size).to.equal(model.data.length);
   }
   expect((await readAll(content)).equals(model.data), "the whole file").to.equal(true);
+  check(content.attributes(cluster.namenode.inode(inode.ino)), model);
   await content.close();
+  check(cluster.namenode.inode(inode.ino), model);
   expect((await cluster.readBack(inode)).equals(model.data), "the whole file, as others see it").to.equal(true);
 }
 
@@ -101,8 +143,15 @@ describe("the content of a file", () => {
   });
   after(() => cluster.stop());
 
-  it("is what a buffer would be, whatever is written, read, truncated and flushed", async function () {
-    this.timeout(30_000);
+  for (const inlineBytes of [0, 16 * KIB]) {
+    it(`is what a buffer would be, whatever is done to it, with blocks of ${inlineBytes} bytes inline`, async function () {
+      this.timeout(60_000);
+      cluster.namenode.inlineBytes = inlineBytes;
+      await run();
+    });
+  }
+
+  async function run(): Promise<void> {
     const client = await cluster.client({ writeMemory: 2 * MIB, readMemory: 256 * KIB });
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 40 }), fc.constantFrom(0 as const, 1 as const), (actions, how) =>
@@ -110,5 +159,5 @@ describe("the content of a file", () => {
       ),
       { numRuns: 60, interruptAfterTimeLimit: 8_000, markInterruptAsFailure: false },
     );
-  });
+  }
 });

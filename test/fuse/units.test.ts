@@ -27,6 +27,7 @@ function inode(ino: number, change: Partial<Inode> = {}): Inode {
     allocated: 0,
     version: 1,
     parent: 0,
+    inline: 0,
     xattrs: 0,
     target: Buffer.alloc(0),
     policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },

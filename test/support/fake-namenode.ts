@@ -1,6 +1,6 @@
 import { type ExtentMap, ExtentMap as Extents } from "../../client/extent-map.js";
 import { CairnError } from "../../common/errors.js";
-import { CHUNK_SIZE, MAX_EXTENTS_PAGE, MIB, ROOT_INO } from "../../common/limits.js";
+import { CHUNK_SIZE, INLINE_BLOCKS, MAX_EXTENTS_PAGE, MIB, ROOT_INO } from "../../common/limits.js";
 import { silentLogger } from "../../common/log.js";
 import { LinkAuth } from "../../proto/auth.js";
 import { Dispatcher, type Handler } from "../../proto/dispatch.js";
@@ -10,6 +10,7 @@ import type {
   CallId,
   DatanodeAddress,
   ExtentInit,
+  InlineBlock,
   Inode,
   LocatedBlock,
   OpenSessionRequest,
@@ -43,6 +44,11 @@ export class FakeNamenode {
   datanodes: DatanodeAddress[] = [];
   policy: Required<PolicyInit> = { replicas: 3, blockSize: MIB, compression: 0 };
   extentsPage = MAX_EXTENTS_PAGE;
+  /** Blocks of at most so many bytes are to be committed inline. */
+  inlineBytes = 0;
+  /** Whether inline blocks come along with extents. */
+  inlineAlong = true;
+  readonly inline = new Map<number, InlineBlock>();
   /** Called with the id of each change. */
   onCall: (call: CallId) => void = () => {};
   /** Called before each call is handled: what it throws is the answer. */
@@ -139,6 +145,7 @@ export class FakeNamenode {
       mtime: time,
       ctime: time,
       allocated: 0,
+      inline: 0,
       version: 1,
       parent: ROOT_INO,
       target: Buffer.alloc(0),
@@ -184,7 +191,8 @@ export class FakeNamenode {
     return {
       openSession: (request) => {
         this.sessions.push(request);
-        return { cluster: "fake", leaseMs: 3_000, policy: this.policy, syncedIndex: this.synced, version: "0" };
+        const { policy, inlineBytes, synced: syncedIndex } = this;
+        return { cluster: "fake", leaseMs: 3_000, policy, syncedIndex, version: "0", inlineBytes };
       },
       keepAlive: () => ({ syncedIndex: this.synced }),
       closeSession: () => ({}),
@@ -223,13 +231,15 @@ export class FakeNamenode {
         this.#get(dir).names.set(key, node.inode.ino);
         return { ...reply(node), existed: false };
       },
-      setAttributes: ({ ino, size, mode }) => {
+      setAttributes: ({ ino, size, mode, mtime }) => {
         const node = this.#get(ino);
         if (size !== null) {
           if (size < node.inode.size) node.extents.cut(size, Number.MAX_SAFE_INTEGER);
           node.inode.size = size;
+          node.inode.mtime = { sec: 0, nsec: 0 };
         }
         if (mode !== null) node.inode.mode = (node.inode.mode & ~0o7777) | mode;
+        if (mtime !== null) node.inode.mtime = mtime;
         return reply(node);
       },
       link: ({ ino, dir, name }) => {
@@ -254,6 +264,11 @@ export class FakeNamenode {
       getXattr: unsupported,
       listXattrs: unsupported,
       removeXattr: unsupported,
+      readInlineBlock: ({ block }) => {
+        const inline = this.inline.get(block);
+        if (inline === undefined) throw new CairnError("ESTALE", `inline block ${block} is gone`);
+        return inline;
+      },
       getExtents: ({ ino, offset, length, limit }) => {
         const { inode, extents } = this.#get(ino);
         const found: ExtentInit[] = [];
@@ -265,7 +280,9 @@ export class FakeNamenode {
           } else covered = Math.min(covered, p.offset);
         });
         const ids = [...new Set(found.map((e) => e.block!))];
-        return { inode: { ...inode }, extents: found, blocks: ids.map((id) => this.#locate(id)), covered };
+        const blocks = ids.map((id) => this.#locate(id));
+        const inline = ids.flatMap((id) => (this.inlineAlong ? (this.inline.get(id) ?? []) : []));
+        return { inode: { ...inode }, extents: found, blocks, covered, inline };
       },
       allocateBlocks: ({ count, replicas, exclude }) => {
         this.allocations.push({ exclude: [...exclude], count });
@@ -281,8 +298,22 @@ export class FakeNamenode {
         this.abandoned.push(...blocks);
         return {};
       },
-      commit: ({ ino, blocks, extents, size, mtime }) => {
+      commit: ({ ino, blocks, inline, extents: named, size, mtime, mode }) => {
         const node = this.#get(ino);
+        const ids = new Map<number, number>();
+        for (const { id, data, crc } of inline) {
+          const real = INLINE_BLOCKS + this.newBlockId();
+          ids.set(id, real);
+          this.inline.set(real, { id: real, data: Buffer.from(data), crc });
+          this.blocks.set(real, { block: { id: real, generation: 1, length: data.length }, datanodes: [] });
+          node.inode.inline += data.length;
+        }
+        const extents = named.map(({ offset, length, block, blockOffset }) => ({
+          offset,
+          length,
+          block: ids.get(block) ?? block,
+          blockOffset,
+        }));
         for (const { block, datanodes } of blocks) {
           if (block.length % CHUNK_SIZE < 0 || datanodes.length === 0) throw new CairnError("EINVAL", "bad block");
           this.blocks.set(block.id, { block: { ...block }, datanodes: [...datanodes] });
@@ -297,6 +328,7 @@ export class FakeNamenode {
         this.commits.push({ blocks: blocks.map(({ block }) => block.id), extents });
         node.inode.size = Math.max(node.inode.size, size);
         if (mtime) node.inode.mtime = mtime;
+        if (mode !== null) node.inode.mode = (node.inode.mode & ~0o7777) | mode;
         return reply(node);
       },
       syncJournal: () => {

@@ -145,6 +145,7 @@ class MemoryMetadata implements Metadata {
       version: this.#version++,
       parent: directory ? parent : 0,
       target,
+      inline: 0,
       xattrs: 0,
       policy: { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 },
     };
@@ -190,7 +191,7 @@ class MemoryMetadata implements Metadata {
   content(ino: number, onClose: () => void, largest = { read: 0, write: 0 }): MemoryContent {
     const node = this.#get(ino);
     node.content ??= new MemoryContent(ino, this.#clock, {
-      commit: (size, mtime) => this.#change(node, { size, allocated: size, ...(mtime && { mtime }) }),
+      commit: (size, change) => this.#change(node, { size, allocated: size, ...change }),
       close: () => onClose(),
       largest,
     });
@@ -413,7 +414,7 @@ class MemoryMetadata implements Metadata {
 
 /** What a file's content does to its client. */
 interface MemoryHooks {
-  commit: (size: number, mtime: Timestamp | undefined) => Inode;
+  commit: (size: number, change: Partial<Inode>) => Inode;
   close: () => void;
   /** Bytes of the largest read and write. */
   largest: { read: number; write: number };
@@ -424,6 +425,8 @@ class MemoryContent implements FileContent {
   readonly ino: number;
   size = 0;
   dirtyMtime: Timestamp | undefined;
+  /** Changed with what is unflushed. */
+  #changed: Partial<Inode> = {};
   /** Thrown by the next flush, fsync or close. */
   failure: Error | undefined;
   readonly #clock: Clock;
@@ -434,6 +437,24 @@ class MemoryContent implements FileContent {
     this.ino = ino;
     this.#clock = clock;
     this.#hooks = hooks;
+  }
+
+  get dirty(): boolean {
+    return this.dirtyMtime !== undefined;
+  }
+
+  setAttributes({ mode, uid, gid, atime, mtime }: AttributeChange): boolean {
+    if (!this.dirty) return false;
+    const time = (t: Timestamp | "now") => (t === "now" ? this.#clock.timestamp() : t);
+    this.#changed = {
+      ...this.#changed,
+      ...(mode !== undefined && { mode: S_IFREG | mode }),
+      ...(uid !== undefined && { uid }),
+      ...(gid !== undefined && { gid }),
+      ...(atime && { atime: time(atime) }),
+      ...(mtime && { mtime: time(mtime) }),
+    };
+    return true;
   }
 
   async read(offset: number, target: Buffer): Promise<number> {
@@ -461,6 +482,7 @@ class MemoryContent implements FileContent {
     }
     this.size = Math.max(this.size, at + data.length);
     this.dirtyMtime = this.#clock.timestamp();
+    delete this.#changed.mtime;
   }
 
   #at(offset: number, length: number): { index: number; piece: Buffer | undefined; start: number; count: number } {
@@ -476,16 +498,22 @@ class MemoryContent implements FileContent {
       else if (size < (index + 1) * PIECE) piece.fill(0, size - index * PIECE);
     }
     this.size = size;
-    this.dirtyMtime = undefined;
-    return this.#hooks.commit(size, this.#clock.timestamp());
+    delete this.#changed.mtime;
+    return this.#commit(this.#clock.timestamp());
   }
 
   async flush(): Promise<void> {
     const { failure, dirtyMtime } = this;
     this.failure = undefined;
     if (failure) throw failure;
-    if (dirtyMtime) this.#hooks.commit(this.size, dirtyMtime);
+    if (dirtyMtime) this.#commit(dirtyMtime);
+  }
+
+  #commit(mtime: Timestamp): Inode {
+    const change = { mtime, ...this.#changed };
     this.dirtyMtime = undefined;
+    this.#changed = {};
+    return this.#hooks.commit(this.size, change);
   }
 
   async fsync(): Promise<void> {
@@ -494,7 +522,7 @@ class MemoryContent implements FileContent {
 
   attributes(committed: Inode): Inode {
     const mtime = this.dirtyMtime;
-    return mtime ? { ...committed, size: this.size, mtime, ctime: mtime } : committed;
+    return mtime ? { ...committed, size: this.size, mtime, ctime: mtime, ...this.#changed } : committed;
   }
 
   async close(): Promise<void> {

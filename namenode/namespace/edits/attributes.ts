@@ -1,21 +1,19 @@
 import { invariant } from "../../../common/errors.js";
 import type { RemoveXattrEdit, SetAttributesEdit, SetXattrEdit } from "../../../proto/gen/types.js";
 import { xattrKey } from "../keys.js";
-import { isRegular, PERMISSIONS, S_IFMT } from "../types.js";
+import { isRegular } from "../types.js";
 import type { Change } from "./change.js";
 import { resize, rewant } from "./content.js";
+import { applyAttributes } from "./permissions.js";
 
 /** Changes the attributes that are present. A new size is a modification; times given beside it win. */
 export function setAttributes(change: Change, edit: SetAttributesEdit): void {
   const inode = change.inode(edit.ino);
-  if (edit.mode !== null) inode.mode = (inode.mode & S_IFMT) | (edit.mode & PERMISSIONS);
-  if (edit.uid !== null) inode.uid = edit.uid;
-  if (edit.gid !== null) inode.gid = edit.gid;
+  applyAttributes(inode, edit);
   if (edit.size !== null) {
     resize(change, inode, edit.size);
     inode.mtime = change.time;
   }
-  if (edit.atime !== null) inode.atime = edit.atime;
   if (edit.mtime !== null) inode.mtime = edit.mtime;
   if (edit.policy !== null) {
     if (isRegular(inode) && edit.policy.replicas !== inode.policy.replicas) rewant(change, inode, edit.policy);

@@ -1,14 +1,24 @@
 import { invariant } from "../../../common/errors.js";
-import { type Block, BlockRecord, type CommittedBlock } from "../../../proto/gen/types.js";
+import {
+  type Block,
+  BlockRecord,
+  type CommittedBlock,
+  type InlineBlock,
+  InlineRecord,
+} from "../../../proto/gen/types.js";
+import { isInline } from "../../../proto/inline.js";
 import type { KeyValue } from "../../store/kv.js";
-import { blockKey } from "../keys.js";
+import { blockKey, inlineKey } from "../keys.js";
 import { readBlock } from "../records.js";
 
 interface Touched {
   readonly record: BlockRecord;
   /** Set when the block becomes part of the store with this edit. */
-  readonly arrival: { block: CommittedBlock; wanted: number } | undefined;
+  readonly arrival: { block: CommittedBlock; wanted: number } | InlineBlock | undefined;
 }
+
+/** The generation stamp of every inline block: no pipeline of them is ever rebuilt. */
+const INLINE_GENERATION = 1;
 
 /**
  * Counts, within one edit, how many extents refer to each block it touches and to how many bytes of it. Only the result
@@ -39,6 +49,24 @@ export class BlockTally {
     this.#touched.set(id, { record, arrival: { block: arrival, wanted } });
   }
 
+  /** An inline block that came with this edit: no replicas of it are wanted. */
+  admitInline(block: InlineBlock): void {
+    const record = { generation: INLINE_GENERATION, length: block.data.length, replicas: 0, extents: 0, live: 0 };
+    this.#touched.set(block.id, { record, arrival: block });
+  }
+
+  /** By how many bytes the inline blocks in use have become more with this edit, so far; negative: fewer. */
+  get inlineGrowth(): number {
+    let growth = 0;
+    for (const [id, { record, arrival }] of this.#touched) {
+      if (!isInline(id)) continue;
+      const used = record.extents > 0;
+      if (used && arrival !== undefined) growth += record.length;
+      else if (!used && arrival === undefined) growth -= record.length;
+    }
+    return growth;
+  }
+
   /** Extents and bytes that refer to a block from now on; negative: no longer. */
   count(block: number, extents: number, bytes: number): void {
     let touched = this.#touched.get(block);
@@ -52,7 +80,7 @@ export class BlockTally {
     touched.record.live += bytes;
   }
 
-  /** Stores the counts. Says which blocks came to stay and which nothing refers to any more. */
+  /** Stores the counts. Says which blocks on datanodes came to stay, and which of them nothing refers to any more. */
   settle(): { committed: { block: CommittedBlock; wanted: number }[]; freed: Block[] } {
     const committed: { block: CommittedBlock; wanted: number }[] = [];
     const freed: Block[] = [];
@@ -61,7 +89,15 @@ export class BlockTally {
       invariant(extents >= 0 && live >= 0 && (extents === 0) === (live === 0), `block ${id} has sound counts`);
       if (extents > 0) {
         this.#kv.put(blockKey(id), BlockRecord.encode(record).finish());
-        if (arrival !== undefined) committed.push(arrival);
+        if (arrival === undefined) continue;
+        if ("block" in arrival) committed.push(arrival);
+        else this.#kv.put(inlineKey(id), InlineRecord.encode(arrival).finish());
+        continue;
+      }
+      if (isInline(id)) {
+        if (arrival !== undefined) continue;
+        this.#kv.delete(blockKey(id));
+        this.#kv.delete(inlineKey(id));
         continue;
       }
       freed.push({ id, generation, length });

@@ -7,17 +7,25 @@ import type {
   SetXattrRequest,
 } from "../../../proto/gen/types.js";
 import type { KeyValue } from "../../store/kv.js";
-import { checkPolicy, checkSize, checkTime, checkXattrName, checkXattrValue, quote, valid } from "../checks.js";
+import {
+  checkOwnership,
+  checkPolicy,
+  checkSize,
+  checkTime,
+  checkXattrName,
+  checkXattrValue,
+  quote,
+  valid,
+} from "../checks.js";
 import { nameOfXattr, xattrKey, xattrsOf } from "../keys.js";
-import { isDirectory, isRegular, PERMISSIONS } from "../types.js";
+import { isDirectory, isRegular } from "../types.js";
 import { type Context, callOf, known } from "./context.js";
 
 /** Changes the attributes that are present. */
 export function setAttributes(ctx: Context, request: SetAttributesRequest): InodeReplyInit {
   const { ino, mode, uid, gid, size, policy } = request;
   const inode = known(ctx.kv, ino);
-  valid(mode === null || (mode & ~PERMISSIONS) === 0, `mode 0${mode?.toString(8)} has more than permission bits`);
-  valid(uid !== 0xffffffff && gid !== 0xffffffff, "an owner of -1 is none");
+  checkOwnership(request);
   checkTime(request.atime, "atime");
   checkTime(request.mtime, "mtime");
   if (size !== null) {

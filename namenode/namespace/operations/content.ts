@@ -1,9 +1,12 @@
 import { CairnError } from "../../../common/errors.js";
 import {
+  INLINE_BLOCKS,
   MAX_BLOCK_SIZE,
   MAX_COMMIT_EXTENTS,
   MAX_EXTENTS_PAGE,
   MAX_FILE_SIZE,
+  MAX_INLINE,
+  MAX_INLINE_PAGE,
   MAX_REPLICAS,
 } from "../../../common/limits.js";
 import type {
@@ -12,14 +15,17 @@ import type {
   Extent,
   GetExtentsReplyInit,
   GetExtentsRequest,
+  InlineBlock,
+  InlineBlockInit,
   InodeReplyInit,
   LocatedBlockInit,
 } from "../../../proto/gen/types.js";
+import { checkInline, isInline } from "../../../proto/inline.js";
 import type { BlockManager } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
-import { checkLabel, checkReplicas, checkSize, checkTime, id, inRange, valid } from "../checks.js";
+import { checkLabel, checkOwnership, checkReplicas, checkSize, checkTime, id, inRange, valid } from "../checks.js";
 import { extentsWithin } from "../keys.js";
-import { extentOf, readBlock } from "../records.js";
+import { extentOf, readBlock, readCluster, readInline } from "../records.js";
 import { isDirectory, isRegular } from "../types.js";
 import { type Context, callOf, known } from "./context.js";
 
@@ -31,13 +37,15 @@ export type PendingGeneration = (session: number, block: number) => number | und
 
 /** Puts new extents over the old ones of a file. ESTALE names a block that is neither pending nor in the store. */
 export function commit(ctx: Context, request: CommitRequest, pending: PendingGeneration): InodeReplyInit {
-  const { ino, blocks, extents, replicas } = request;
+  const { ino, blocks, replicas } = request;
   const inode = known(ctx.kv, ino);
   if (isDirectory(inode)) throw new CairnError("EISDIR", `cannot commit content to directory ${ino}`);
   valid(isRegular(inode), `inode ${ino} is no regular file and has no content`);
   inRange(blocks.length, 0, MAX_COMMIT_BLOCKS, "blocks of a commit");
-  inRange(extents.length, 0, MAX_COMMIT_EXTENTS, "extents of a commit");
+  inRange(request.extents.length, 0, MAX_COMMIT_EXTENTS, "extents of a commit");
   checkTime(request.mtime, "mtime");
+  checkTime(request.atime, "atime");
+  checkOwnership(request);
   if (blocks.length > 0) checkReplicas(replicas);
 
   const lengths = new Map<number, number>();
@@ -47,6 +55,8 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
     inRange(datanodes.length, 1, MAX_REPLICAS, `datanodes of block ${block.id}`);
     lengths.set(block.id, block.length);
   }
+  const { inline, extents } = numberInline(ctx.kv, request);
+  for (const { id, data } of inline) lengths.set(id, data.length);
   let size = request.size;
   checkSize(size);
   for (const extent of extents) {
@@ -58,9 +68,53 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
   const { index, effects } = ctx.editor.apply({
     time,
     call: callOf(request.call),
-    commit: { ino, blocks, extents, size, mtime: request.mtime ?? time, replicas },
+    commit: {
+      ino,
+      blocks,
+      extents,
+      size,
+      mtime: request.mtime ?? time,
+      replicas,
+      mode: request.mode,
+      uid: request.uid,
+      gid: request.gid,
+      atime: request.atime,
+      inline,
+    },
   });
   return { inode: effects.inode!, index };
+}
+
+/** Checks the inline blocks of a commit, and gives them, and the extents that refer to them, their ids. EBADMSG. */
+function numberInline(kv: KeyValue, { inline, extents }: CommitRequest): { inline: InlineBlock[]; extents: Extent[] } {
+  if (inline.length === 0) return { inline, extents };
+  inRange(inline.length, 1, MAX_COMMIT_BLOCKS, "inline blocks of a commit");
+  const ids = new Map<number, number>();
+  const first = INLINE_BLOCKS + readCluster(kv).inlineBlocks;
+  let bytes = 0;
+  const numbered = inline.map((block, i) => {
+    inRange(block.id, first, Number.MAX_SAFE_INTEGER, "what a commit calls an inline block");
+    inRange(block.data.length, 1, MAX_INLINE, "length of an inline block");
+    valid(!ids.has(block.id), `inline block ${block.id} is named twice`);
+    checkInline(block);
+    bytes += block.data.length;
+    ids.set(block.id, first + i);
+    return { id: first + i, data: block.data, crc: block.crc };
+  });
+  inRange(bytes, 1, MAX_INLINE_PAGE, "bytes of inline blocks in a commit");
+  return { inline: numbered, extents: extents.map((e) => extentOver(e, ids.get(e.block) ?? e.block)) };
+}
+
+/** The same extent of another block. (A spread would lose fields: a decoded message has its zeros on the prototype.) */
+function extentOver({ offset, length, blockOffset }: Extent, block: number): Extent {
+  return { offset, length, block, blockOffset };
+}
+
+/** The bytes of an inline block. ESTALE. */
+export function readInlineBlock(kv: KeyValue, block: number): InlineBlockInit {
+  const record = readInline(kv, block);
+  if (record === undefined) throw new CairnError("ESTALE", `inline block ${block} is gone`);
+  return { id: block, data: record.data, crc: record.crc };
 }
 
 /** A block of a commit is pending in the session with its newest generation stamp, or was committed before, the same. */
@@ -106,15 +160,22 @@ export function getExtents(
   const extents: Extent[] = [];
   const blocks = new Map<number, LocatedBlockInit>();
   let covered = Math.max(offset, end);
+  const inline: InlineBlockInit[] = [];
+  let room = MAX_INLINE_PAGE;
   for (const extent of touching(kv, ino, offset, end)) {
     if (extents.length === most) {
       covered = extent.offset;
       break;
     }
     extents.push(extent);
-    if (!blocks.has(extent.block)) blocks.set(extent.block, locate(kv, extent.block, host, manager));
+    if (blocks.has(extent.block)) continue;
+    const located = locate(kv, extent.block, host, manager);
+    blocks.set(extent.block, located);
+    if (!isInline(extent.block)) continue;
+    room -= located.block!.length!;
+    if (room >= 0) inline.push(readInlineBlock(kv, extent.block));
   }
-  return { inode, extents, blocks: [...blocks.values()], covered };
+  return { inode, extents, blocks: [...blocks.values()], covered, inline };
 }
 
 function* touching(kv: KeyValue, ino: number, from: number, to: number): IterableIterator<Extent> {
@@ -129,5 +190,6 @@ function* touching(kv: KeyValue, ino: number, from: number, to: number): Iterabl
 
 function locate(kv: KeyValue, block: number, host: string, manager: Pick<BlockManager, "locate">): LocatedBlockInit {
   const { generation, length } = readBlock(kv, block)!;
-  return manager.locate({ id: block, generation, length }, host);
+  const located = { id: block, generation, length };
+  return isInline(block) ? { block: located } : manager.locate(located, host);
 }

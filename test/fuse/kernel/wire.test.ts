@@ -36,6 +36,7 @@ const inode: Inode = {
   version: 1,
   parent: 0,
   target: Buffer.alloc(0),
+  inline: 0,
   xattrs: 0,
   policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },
 };

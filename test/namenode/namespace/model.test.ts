@@ -1,15 +1,21 @@
 import { expect } from "chai";
 import fc from "fast-check";
-import { blocksWithin, extentsOf, idOfBlock } from "../../../namenode/namespace/keys.js";
-import { extentOf, readCluster } from "../../../namenode/namespace/records.js";
+import { INLINE_BLOCKS } from "../../../common/limits.js";
+import { blocksWithin, extentsOf, idOfBlock, inlineKey, readU64 } from "../../../namenode/namespace/keys.js";
+import { extentOf, readCluster, readInline } from "../../../namenode/namespace/records.js";
 import { S_IFDIR, S_IFREG } from "../../../namenode/namespace/types.js";
 import { BlockRecord } from "../../../proto/gen/types.js";
+import { encodeInline, isInline } from "../../../proto/inline.js";
 import { Model, type Node } from "./model.js";
 import { dump, name, SESSION, World } from "./world.js";
 
 /** Length of every block, and about the largest file, bytes: small, so that extents often meet. */
 const BLOCK = 24;
 const FILE = 64;
+/** Greater than the id of any block. */
+const ALL = Number.MAX_SAFE_INTEGER;
+/** What an inline block holds. */
+const bytesOf = (id: number): Buffer => Buffer.alloc(BLOCK, id % 251);
 
 const nat = fc.nat(1000);
 const text = fc.constantFrom("a", "b", "c");
@@ -32,6 +38,7 @@ const op = fc.oneof(
       op: fc.constant("commit" as const),
       file: nat,
       blocks: fc.nat(2),
+      inline: fc.nat(2),
       pieces: fc.array(piece, { maxLength: 6 }),
     }),
   },
@@ -81,7 +88,7 @@ class Both {
       }
       case "commit": {
         const file = pick(model.files, o.file);
-        if (file !== undefined) await this.#commit(file, o.blocks, o.pieces);
+        if (file !== undefined) await this.#commit(file, o);
         return;
       }
       case "truncate": {
@@ -132,10 +139,16 @@ class Both {
     return this.#last();
   }
 
-  async #commit(file: Node, count: number, pieces: (typeof piece extends fc.Arbitrary<infer T> ? T : never)[]) {
-    const committed = Array.from(this.world.kv.range(blocksWithin(0, 2 ** 50)), ([key]) => idOfBlock(key));
+  async #commit(file: Node, commit: Extract<Op, { op: "commit" }>) {
+    const { pieces } = commit;
+    const committed = Array.from(this.world.kv.range(blocksWithin(0, ALL)), ([key]) => idOfBlock(key));
     const fresh: number[] = [];
-    for (let i = 0; i < count; i++) fresh.push(await this.world.allocate());
+    for (let i = 0; i < commit.blocks; i++) fresh.push(await this.world.allocate());
+    const blocks = fresh.map((id) => ({ block: { id, generation: 1, length: BLOCK }, datanodes: [1] }));
+    const first = INLINE_BLOCKS + readCluster(this.world.kv).inlineBlocks;
+    const inline = Array.from({ length: commit.inline }, (_, i) => encodeInline(ALL - i, bytesOf(first + i)));
+    const given = new Map(inline.map(({ id }, i) => [id, first + i]));
+    fresh.push(...given.keys());
     const extents = [];
     for (const { offset, length, blockOffset, which, old } of pieces) {
       const from = old ? committed : fresh;
@@ -143,9 +156,11 @@ class Both {
       const block = from[which % from.length]!;
       extents.push({ offset, length: Math.min(length, BLOCK - blockOffset), block, blockOffset });
     }
-    const blocks = fresh.map((id) => ({ block: { id, generation: 1, length: BLOCK }, datanodes: [1] }));
-    this.model.write(file, extents);
-    await this.#change("commit", { ino: file.ino, blocks, extents, replicas: 3 }, "ok");
+    this.model.write(
+      file,
+      extents.map((e) => ({ ...e, block: given.get(e.block) ?? e.block })),
+    );
+    await this.#change("commit", { ino: file.ino, blocks, inline, extents, replicas: 3 }, "ok");
   }
 
   /** Compares everything that can be seen, and what must hold within. */
@@ -180,7 +195,7 @@ class Both {
       expect(content).to.deep.equal(file.content);
       expect(inode.allocated).to.equal(allocated);
     }
-    const records = Array.from(kv.range(blocksWithin(0, 2 ** 50)), ([key, value]) => {
+    const records = Array.from(kv.range(blocksWithin(0, ALL)), ([key, value]) => {
       const { extents, live } = BlockRecord.decode(value);
       return [idOfBlock(key), { extents, live }] as const;
     });
@@ -190,13 +205,17 @@ class Both {
       for (const { block } of committed) known.add(block.block.id);
       for (const { id } of freed) known.delete(id);
     }
-    expect([...known].sort()).to.deep.equal([...references.keys()].sort());
+    const used = [...references.keys()].sort((a, b) => a - b);
+    expect([...known].sort((a, b) => a - b)).to.deep.equal(used.filter((id) => !isInline(id)));
+    const inline = Array.from(kv.range({ gte: inlineKey(0), lt: inlineKey(ALL) }), ([key]) => readU64(key, 1));
+    expect(inline).to.deep.equal(used.filter(isInline));
+    for (const id of inline) expect(readInline(kv, id)?.data).to.deep.equal(bytesOf(id));
     const alive = (nodes: Node[]) => nodes.filter((n) => n.nlink > 0).length;
     const { files, directories, blocks } = readCluster(kv);
     expect({ files, directories, blocks }).to.deep.equal({
       files: alive(this.model.files),
       directories: alive(this.model.dirs),
-      blocks: references.size,
+      blocks: used.filter((id) => !isInline(id)).length,
     });
   }
 }

@@ -102,6 +102,7 @@ export class World {
       locks: world.locks,
       manager: fakeManager,
       policy: POLICY,
+      inlineBytes: 16,
       leaseMs: LEASE_MS,
       version: "test",
     });
