@@ -71,6 +71,7 @@ describe("a cluster on one machine", function () {
       await sh(`echo there > ${other.mount}/file; echo here > ${cluster.mount}/file`);
       expect(await sh(`cat ${other.mount}/file ${cluster.mount}/file`)).to.equal("there\nhere\n");
       expect((await other.report()).cluster).not.to.equal((await cluster.report()).cluster);
+      await sh(`head -c 100000 /dev/zero > ${other.mount}/file`); // enough for a datanode
       expect((await other.healthy()).files[0]?.blocks[0]?.liveReplicas).to.have.length(1);
     } finally {
       other.destroy();
