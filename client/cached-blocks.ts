@@ -66,7 +66,7 @@ export class CachedBlocks {
 
   /** Keeps the bytes of a whole block of at most CHUNK_SIZE that came along with something else. They are copied. */
   keep(block: number, data: Buffer): void {
-    if (!this.#cache.has(block, 0)) this.#cache.add(block, 0, data.length, Promise.resolve(Buffer.from(data)));
+    if (!this.#cache.has(block, 0)) this.#cache.add(block, 0, data.length, Buffer.from(data));
   }
 
   /** Starts to read the piece around byte `at` unless it is here, or can be had at any time; returns where the piece ends. */
