@@ -14,7 +14,7 @@ import { BlockCache } from "./block-cache.js";
 import { BlockReader } from "./block-reader.js";
 import { CachedBlocks } from "./cached-blocks.js";
 import { Content, type ContentContext } from "./content.js";
-import type { CairnClient, FileContent, Metadata } from "./contract.js";
+import type { CairnClient, Changes, FileContent, Metadata, Watch } from "./contract.js";
 import { DatanodeHealth } from "./health.js";
 import type { ClientIo } from "./io.js";
 import { LocalBlocks } from "./local-blocks.js";
@@ -35,6 +35,8 @@ export interface ClientOptions {
   name: string;
   /** This machine, as its datanode calls it; the machine's host name unless set. */
   host?: string;
+  /** Whether the namenode is to tell of changes by others, so that what it says may be cached: see CairnClient.watch. */
+  watch?: boolean;
   /** How long calls outlast the loss of the namenode, ms. */
   patienceMs?: number;
   /** How long the first connection may take, ms. */
@@ -106,6 +108,7 @@ export async function connectClient(options: ClientOptions): Promise<CairnClient
     dial,
     random,
     ...(sessionId !== undefined && { id: sessionId }),
+    watch: options.watch ?? false,
     startPatienceMs: options.startPatienceMs ?? DEFAULTS.startPatienceMs,
     patienceMs: options.patienceMs ?? DEFAULTS.patienceMs,
   });
@@ -145,6 +148,17 @@ class Client implements CairnClient {
       unsynced: new UnsyncedBlocks(io),
       released: ({ ino }) => this.#contents.delete(ino),
     };
+    io.session.watch.attach({
+      changed: (changes) => this.#changed(changes),
+      missed: () => {
+        for (const content of this.#contents.values()) content.changed();
+      },
+      openInodes: () => [],
+    });
+  }
+
+  get watch(): Watch {
+    return this.#io.session.watch;
   }
 
   get cluster(): string {
@@ -164,6 +178,10 @@ class Client implements CairnClient {
     }
     content.opened(inode);
     return content;
+  }
+
+  #changed({ contents }: Changes): void {
+    for (const ino of contents) this.#contents.get(ino)?.changed();
   }
 
   async close(): Promise<void> {

@@ -31,6 +31,10 @@ export class Content implements FileContent {
   readonly #reader: FileReader;
   readonly #writer: FileWriter;
   #opens = 0;
+  /** How often others have changed the file, or may have, and how many of these changes the reader knows of. */
+  #changes = 0;
+  #known = 0;
+  #refreshing: Promise<void> | undefined;
 
   constructor(context: ContentContext, inode: Inode) {
     this.ino = inode.ino;
@@ -43,6 +47,11 @@ export class Content implements FileContent {
       inline: () => this.#reader.inode.inline,
       committed: (committed, layers) => this.#reader.committed(committed, layers),
     });
+  }
+
+  /** Others have changed the file, or may have: the next read sees what it is then. */
+  changed(): void {
+    this.#changes++;
   }
 
   /** Counts one more open(), with the inode as it is now. */
@@ -64,6 +73,7 @@ export class Content implements FileContent {
   }
 
   async read(offset: number, target: Buffer): Promise<number> {
+    if (this.#known < this.#changes) await this.#refresh();
     const length = Math.min(target.length, this.size - offset);
     if (length <= 0) return 0;
     const patience = new Patience(this.#context.io.clock, this.#context.readPatienceMs);
@@ -80,12 +90,28 @@ export class Content implements FileContent {
     }
   }
 
-  write(offset: number | undefined, data: Buffer): Promise<void> {
+  async write(offset: number | undefined, data: Buffer): Promise<void> {
+    if (offset === undefined && this.#known < this.#changes) await this.#refresh();
     return this.#writer.write(offset, data);
   }
 
   setAttributes(change: AttributeChange): boolean {
     return this.#writer.setAttributes(change);
+  }
+
+  /** Asks what the file is by now; once for all who want to know. */
+  #refresh(): Promise<void> {
+    this.#refreshing ??= this.#ask().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  async #ask(): Promise<void> {
+    const changes = this.#changes;
+    const { inode } = await this.#context.io.session.call(Namenode.getInode, { ino: this.ino });
+    this.#reader.opened(inode);
+    this.#known = changes;
   }
 
   async truncate(size: number): Promise<Inode> {

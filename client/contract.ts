@@ -140,9 +140,49 @@ export interface FileContent {
   close(): Promise<void>;
 }
 
+/** What others have changed of what a client was told. */
+export interface Changes {
+  /** Inodes whose attributes are others now. */
+  readonly attributes: readonly number[];
+  /** Files whose content, and attributes, are others now. */
+  readonly contents: readonly number[];
+  /** Names that came, went, or stand for another inode. */
+  readonly names: readonly { readonly dir: number; readonly name: Name }[];
+  /** Inodes that lost their last name, and are kept for this client until it releases them. */
+  readonly nameless: readonly number[];
+  /** Inodes of which, and of the names in which, nothing more will be told. */
+  readonly forgotten: readonly number[];
+}
+
+/** One that caches what the namenode says. */
+export interface ChangeWatcher {
+  /** Others have changed something. An answer to a question asked before this may be older. */
+  changed(changes: Changes): void;
+  /** Changes may have been missed: nothing that was learned so far may be believed. */
+  missed(): void;
+  /** The inodes that are open: none of them may be lost with its last name. */
+  openInodes(): number[];
+}
+
+/**
+ * How far the namenode's answers may be believed. It tells of every change by others, so they hold until it does, for as long
+ * as the connection is the same and its last sign of life is not older than the lease.
+ */
+export interface Watch {
+  /** The number of the connection: an answer to a question that was asked under another one may not be believed. */
+  readonly epoch: number;
+  /** For how long, from now, answers may be believed if no change is told, ms; 0: not now. */
+  trustMs(): number;
+  /** Takes part in what is told. */
+  attach(watcher: ChangeWatcher): void;
+  /** Nothing of these inodes, nor of names in them, is cached any more: the namenode need not tell. At most MAX_BLOCKS_PAGE. */
+  forget(inos: readonly number[]): void;
+}
+
 /** A client of one cluster. */
 export interface CairnClient {
   readonly meta: Metadata;
+  readonly watch: Watch;
   /** The cluster's id and default policy. */
   readonly cluster: string;
   readonly policy: Policy;

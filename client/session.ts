@@ -6,11 +6,12 @@ import type { Logger } from "../common/log.js";
 import type { LinkAuth } from "../proto/auth.js";
 import { type Dial, PersistentLink } from "../proto/connect.js";
 import type { Dispatcher } from "../proto/dispatch.js";
-import { ClientPush, Namenode } from "../proto/gen/services.js";
+import { ClientPush, Namenode, WatchPush } from "../proto/gen/services.js";
 import type { Block, CallIdInit, OpenSessionReply, Policy } from "../proto/gen/types.js";
 import type { Link } from "../proto/link.js";
 import type { AnyMethod, ReplyOf, RequestOf } from "../proto/method.js";
 import { Patience } from "./patience.js";
+import { SessionWatch } from "./watch.js";
 
 /** KeepAlive is sent this many times per lease. */
 const RENEWALS_PER_LEASE = 3;
@@ -33,6 +34,8 @@ export interface SessionOptions {
   random: () => number;
   /** Random, and no other client's; made by crypto unless set. */
   id?: number;
+  /** Whether the namenode is to tell of changes by others. */
+  watch: boolean;
   /** How long the first connection may take, ms. */
   startPatienceMs: number;
   /** How long a call outlasts the loss of the namenode, ms. */
@@ -51,6 +54,8 @@ export class Session {
   readonly id: number;
   /** Blocks allocated to this session and not yet committed: told to a namenode that may have forgotten them. */
   readonly pending = new Map<number, Block>();
+  /** How far the namenode's answers may be believed. */
+  readonly watch: SessionWatch;
   readonly #options: SessionOptions;
   readonly #link: PersistentLink;
   readonly #unfinished = new Set<number>();
@@ -66,8 +71,12 @@ export class Session {
     this.#options = options;
     const { host, port, auth, log, clock, dial, random } = options;
     this.id = options.id ?? Number(randomBytes(8).readBigUInt64LE() >> 12n) + 1;
+    this.watch = new SessionWatch(clock, options.watch, (inos) =>
+      this.#link.link?.push(WatchPush.forget, { inos: [...inos] }),
+    );
     const dispatcher = options.dispatcher.take(ClientPush, {
       synced: ({ syncedIndex }) => this.#noteSynced(syncedIndex),
+      changed: (changes) => this.watch.changed(changes),
     });
     this.#link = new PersistentLink({
       host,
@@ -130,7 +139,9 @@ export class Session {
       if (this.#closed) throw new CairnError("ENOTCONN", `${method.name}: the client is closed`);
       try {
         const deadlineMs = Math.max(1, Math.min(DEFAULT_DEADLINE_MS, patience.left));
+        const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
         const reply: ReplyOf<M> = await this.#link.call(method, request, { deadlineMs });
+        this.watch.answered(sent, epoch);
         this.#note(reply);
         return reply;
       } catch (err) {
@@ -182,7 +193,10 @@ export class Session {
   async #open(link: Link): Promise<void> {
     const { name, hostName, clock, log, host, port } = this.#options;
     const pending = [...this.pending.values()];
-    const reply = await link.call(Namenode.openSession, { session: this.id, name, host: hostName, pending });
+    const { wanted: watch } = this.watch;
+    const sent = clock.monotonic();
+    const request = { session: this.id, name, host: hostName, pending, watch, open: this.watch.open() };
+    const reply = await link.call(Namenode.openSession, request);
     const before = this.#opened?.cluster ?? reply.cluster;
     if (before !== reply.cluster) {
       throw new CairnError(
@@ -191,6 +205,7 @@ export class Session {
       );
     }
     this.#opened = reply;
+    this.watch.connected(sent, reply.leaseMs);
     this.#noteSynced(reply.syncedIndex);
     this.#keepAlive?.clear();
     this.#keepAlive = clock.every(Math.max(1, reply.leaseMs / RENEWALS_PER_LEASE), () => void this.#renew());
@@ -201,7 +216,9 @@ export class Session {
     const link = this.#link.link;
     if (link === undefined) return; // opening the session again renews it
     try {
+      const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
       this.#noteSynced((await link.call(Namenode.keepAlive, { session: this.id })).syncedIndex);
+      this.watch.answered(sent, epoch);
     } catch (err) {
       if (this.#closed || !link.isOpen || codeOf(err) === "ETIMEDOUT") return;
       this.#options.log.warn({ err: messageOf(err) }, "the session has ended at the namenode; opening it again");

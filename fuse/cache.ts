@@ -1,52 +1,79 @@
+import type { Watch } from "../client/contract.js";
 import type { Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
-import type { Validity } from "./validity.js";
+import { type Meaning, Names } from "./names.js";
+import { RecentChanges } from "./recent-changes.js";
 
 /** Inodes whose attributes are remembered, at most. */
 const MAX_INODES = 16_384;
-/** Names that are remembered, at most. */
-const MAX_DENTRIES = 32_768;
 
 interface CachedInode {
   inode: Inode;
-  mark: number;
+  /** False once others changed the inode, or may have, or this mount did in a way only the namenode knows. */
+  believed: boolean;
+  /** False once this mount did something that changed size or times in a way it cannot tell. Owner and mode still hold. */
+  complete: boolean;
   /** The size that the kernel was last told, or has made itself by writing; undefined when it was told none. */
   told: number | undefined;
   /** What the file was when the kernel began to keep the pages it has; undefined when its pages may be of any state. */
   pages: { readonly size: number; readonly mtime: Timestamp } | undefined;
-  /** False once this mount did something that changed size or times in a way it cannot tell. Owner and mode still hold. */
-  complete: boolean;
+}
+
+/** When a question was asked. */
+export interface Question {
+  /** Over which connection. */
+  readonly epoch: number;
+  /** After which change. */
+  readonly moment: number;
 }
 
 /**
- * What this mount knows of names and attributes: bounded, and believed for as long as `validity` says. Changes made through
- * this mount are entered at once, so it never answers with a state older than its own last change.
+ * What this mount knows of names and attributes: bounded, and believed until the namenode tells of a change, for as long as it can be
+ * heard. Changes made through this mount are entered at once, so it never answers with a state older than its own last change.
  */
 export class MetadataCache {
-  readonly #validity: Validity;
+  readonly #watch: Watch;
+  readonly #evicted: (ino: number) => void;
   readonly #inodes = new Map<number, CachedInode>();
-  readonly #dentries = new Map<string, { ino: number; mark: number }>();
-  #removals = 0;
+  readonly #names: Names;
+  readonly #recent = new RecentChanges();
 
-  constructor(validity: Validity) {
-    this.#validity = validity;
+  /** @param evicted called with an inode when something of it, or of names in it, is not remembered any more */
+  constructor(watch: Watch, evicted: (ino: number) => void) {
+    this.#watch = watch;
+    this.#evicted = evicted;
+    this.#names = new Names((dir) => {
+      this.#recent.note(everyName(dir));
+      evicted(dir);
+    });
   }
 
   /** Taken before a question is sent to the namenode, given back with the answer. */
   question(): Question {
-    return { mark: this.#validity.mark(), removals: this.#removals };
+    return { epoch: this.#watch.epoch, moment: this.#recent.now };
   }
+
+  // ---- inodes ----
 
   /** The attributes; undefined when the namenode must be asked. */
   inode(ino: number): Inode | undefined {
-    const cached = this.#inodes.get(ino);
-    return cached?.complete && this.#validity.holds(cached.mark) ? cached.inode : undefined;
+    const cached = this.#believed(ino);
+    return cached?.complete ? cached.inode : undefined;
   }
 
   /** Attributes of which at least mode and owner hold; undefined when the namenode must be asked. */
   ownership(ino: number): Inode | undefined {
-    const cached = this.#inodes.get(ino);
-    return cached && this.#validity.holds(cached.mark) ? cached.inode : undefined;
+    return this.#believed(ino)?.inode;
+  }
+
+  /** Whether anything is remembered of an inode, or of names in it. */
+  remembers(ino: number): boolean {
+    return this.#inodes.has(ino) || this.#names.has(ino);
+  }
+
+  /** The inodes that are remembered. */
+  inos(): IterableIterator<number> {
+    return this.#inodes.keys();
   }
 
   /** The size that the kernel was last told, however long ago; undefined when that is not remembered. */
@@ -72,86 +99,132 @@ export class MetadataCache {
     if (cached) cached.pages = { size, mtime };
   }
 
-  /** The file has changed by our doing, perhaps not by ours alone: the kernel's pages may not be kept over the next open. */
+  /** The file has changed, perhaps not by our doing alone: the kernel's pages may not be kept over the next open. */
   distrustPages(ino: number): void {
     const cached = this.#inodes.get(ino);
     if (cached) cached.pages = undefined;
   }
 
-  /** The namenode's answer. One that is older than what is known is passed over. */
-  putInode(inode: Inode, question: Question): void {
-    const cached = this.#inodes.get(inode.ino);
-    if (cached && cached.inode.version > inode.version) return;
-    this.#inodes.delete(inode.ino);
+  /**
+   * The namenode's answer. One that is older than what is known is passed over, and one that a change may have overtaken. @returns
+   * whether it may be believed
+   */
+  putInode(inode: Inode, question: Question): boolean {
+    const { ino } = inode;
+    const cached = this.#inodes.get(ino);
+    if (cached && cached.inode.version > inode.version) return false;
+    if (this.#isLate(ino, question)) {
+      if (!cached) this.#evicted(ino);
+      else if (cached.inode.version < inode.version) cached.believed = false;
+      return false;
+    }
+    this.#inodes.delete(ino);
     // A target shares memory with the whole message it came in.
     const kept = inode.target.length > 0 ? { ...inode, target: Buffer.from(inode.target) } : inode;
-    this.#inodes.set(inode.ino, {
-      inode: kept,
-      mark: question.mark,
-      told: cached?.told,
-      pages: cached?.pages,
-      complete: true,
-    });
-    evict(this.#inodes, MAX_INODES);
+    const { told, pages } = cached ?? {};
+    this.#inodes.set(ino, { inode: kept, believed: true, complete: true, told, pages });
+    if (this.#inodes.size > MAX_INODES) this.forgetInode(this.#inodes.keys().next().value!);
+    return true;
   }
 
   /** This mount changed size or times of the inode in a way only the namenode knows; `size` if that is known. */
   changed(ino: number, size?: number): void {
+    this.#recent.note(ino);
     const cached = this.#inodes.get(ino);
     if (!cached) return;
     cached.complete = false;
     if (size !== undefined) cached.told = size;
   }
 
-  /** This mount changed attributes of the inode in a way only the namenode knows. */
+  /** The inode's attributes are others than is known. */
   distrust(ino: number): void {
+    this.#recent.note(ino);
     const cached = this.#inodes.get(ino);
-    if (cached) cached.mark = Number.NEGATIVE_INFINITY;
+    if (cached) cached.believed = false;
   }
 
   forgetInode(ino: number): void {
     this.#inodes.delete(ino);
+    this.#evicted(ino);
   }
 
-  /** The inode number of a name; undefined when the namenode must be asked. */
-  dentry(dir: number, name: Buffer): number | undefined {
-    const cached = this.#dentries.get(key(dir, name));
-    return cached && this.#validity.holds(cached.mark) ? cached.ino : undefined;
+  // ---- names ----
+
+  /** What a name means; undefined when the namenode must be asked. */
+  dentry(dir: number, name: Buffer): Meaning | undefined {
+    return this.#watch.trustMs() > 0 ? this.#names.get(dir, text(name)) : undefined;
   }
 
-  /** The namenode's answer. Passed over when this mount has removed names since the question was sent: it may be one of them. */
-  putDentry(dir: number, name: Buffer, ino: number, question: Question): void {
-    if (question.removals !== this.#removals) return;
-    const k = key(dir, name);
-    this.#dentries.delete(k);
-    this.#dentries.set(k, { ino, mark: question.mark });
-    evict(this.#dentries, MAX_DENTRIES);
+  /** The namenode's answer. Passed over when a change of the name may have overtaken it. @returns whether it may be believed */
+  putDentry(dir: number, name: Buffer, meaning: Meaning, question: Question): boolean {
+    if (this.#isLate(nameKey(dir, name), question) || this.#isLate(everyName(dir), question)) {
+      if (!this.#names.has(dir)) this.#evicted(dir);
+      return false;
+    }
+    this.#names.put(dir, text(name), meaning);
+    return true;
   }
 
-  /** The name is gone, or may be: what it meant last is returned. */
-  removeDentry(dir: number, name: Buffer): number | undefined {
-    const k = key(dir, name);
-    const ino = this.#dentries.get(k)?.ino;
-    this.#dentries.delete(k);
-    this.#removals++;
-    return ino;
+  /** This mount has given a name a meaning. Answers to questions that were asked before are older. */
+  setDentry(dir: number, name: Buffer, meaning: Meaning, question: Question): void {
+    if (this.putDentry(dir, name, meaning, question)) this.#recent.note(nameKey(dir, name));
+    else this.distrustDentry(dir, name);
+  }
+
+  /** A name means something else than is known. */
+  distrustDentry(dir: number, name: Buffer): void {
+    this.#recent.note(nameKey(dir, name));
+    this.#recent.note(someName(dir));
+    this.#names.forget(dir, text(name));
+  }
+
+  /** Every name in a directory is known, if none was changed by others after the question. */
+  completeDirectory(dir: number, question: Question): void {
+    if (!this.#isLate(someName(dir), question) && !this.#isLate(everyName(dir), question)) this.#names.complete(dir);
+  }
+
+  /** Nothing that is known of names in a directory may be believed. */
+  distrustDirectory(dir: number): void {
+    this.#recent.note(everyName(dir));
+    this.#names.forgetDirectory(dir);
+  }
+
+  /** Nothing that is known may be believed, nor what was asked before. */
+  distrustAll(): void {
+    this.#recent.noteAll();
+    this.#names.clear();
+    for (const cached of this.#inodes.values()) {
+      cached.believed = false;
+      cached.pages = undefined;
+    }
+  }
+
+  #believed(ino: number): CachedInode | undefined {
+    const cached = this.#inodes.get(ino);
+    return cached?.believed && this.#watch.trustMs() > 0 ? cached : undefined;
+  }
+
+  /** Whether an answer may be older than a change of what it is about. */
+  #isLate(key: number | string, { epoch, moment }: Question): boolean {
+    return epoch !== this.#watch.epoch || this.#recent.since(key, moment);
   }
 }
 
-/** When a question was asked. */
-export interface Question {
-  readonly mark: number;
-  readonly removals: number;
+function text(name: Buffer): string {
+  return name.toString("latin1");
 }
 
-function key(dir: number, name: Buffer): string {
-  return `${dir}/${name.toString("latin1")}`;
+/** A name, for RecentChanges. */
+function nameKey(dir: number, name: Buffer): string {
+  return `${dir}/${text(name)}`;
 }
 
-function evict<K>(map: Map<K, unknown>, max: number): void {
-  if (map.size <= max) return;
-  for (const oldest of map.keys()) {
-    map.delete(oldest);
-    return;
-  }
+/** That others changed some name of a directory (no name is empty). */
+function someName(dir: number): string {
+  return `${dir}/`;
+}
+
+/** That any name of a directory may have changed (no name has a slash). */
+function everyName(dir: number): string {
+  return `${dir}//`;
 }

@@ -1,31 +1,33 @@
 import { constants } from "node:fs";
-import type { CairnClient, NewInode } from "../client/contract.js";
+import type { CairnClient, NewInode, Watch } from "../client/contract.js";
+import { type Clock, RealClock } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_NAME, ROOT_INO } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
-import { MetadataCache } from "./cache.js";
+import { MetadataCache, type Question } from "./cache.js";
 import { DirectoryStream } from "./directory.js";
 import { FileHandles } from "./files.js";
 import { HandleTable } from "./handles.js";
 import { Holds } from "./holds.js";
 import { isDirectory, isRegular, statisticsOf } from "./inode.js";
-import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, Opened } from "./types.js";
-import type { Validity } from "./validity.js";
+import { Listing } from "./listing.js";
+import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, KernelCache, Opened } from "./types.js";
+import { Watching } from "./watching.js";
 import { checkXattrName } from "./xattr.js";
 
 const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IXGRP, O_EXCL } = constants;
 const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const PERMISSIONS = 0o7777;
-/** Entries asked of the namenode at once when a directory is read. */
-const DIRECTORY_PAGE = 1000;
 
 /** What a file system is made of. */
 export interface FileSystemParts {
   readonly client: CairnClient;
-  readonly validity: Validity;
+  /** How long a binding lets the kernel believe what it is told, at most, ms. */
+  readonly kernelMs: number;
   readonly log: Logger;
+  readonly clock?: Clock;
 }
 
 /**
@@ -39,13 +41,38 @@ export class FileSystem {
   readonly #cache: MetadataCache;
   readonly #files: FileHandles;
   readonly #holds: Holds;
+  readonly #watch: Watch;
+  readonly #watching: Watching;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
 
   constructor(options: FileSystemParts) {
-    this.#client = options.client;
-    this.#cache = new MetadataCache(options.validity);
-    this.#holds = new Holds(options.client.meta, options.log);
-    this.#files = new FileHandles(options.client, this.#cache, this.#holds, options.log);
+    const { client, kernelMs, log, clock = new RealClock() } = options;
+    const evicted = (ino: number) => this.#watching.evicted(ino);
+    this.#client = client;
+    this.#watch = client.watch;
+    this.#cache = new MetadataCache(client.watch, evicted);
+    this.#holds = new Holds(client.meta, log, (ino) => {
+      if (!this.#cache.remembers(ino)) evicted(ino);
+    });
+    this.#watching = new Watching({ watch: client.watch, cache: this.#cache, holds: this.#holds, clock, kernelMs });
+    this.#files = new FileHandles(client, this.#cache, this.#holds, log);
+  }
+
+  // ---- what the kernel may believe ----
+
+  /** Has a binding's kernel told of changes from now on. */
+  attach(kernel: KernelCache): void {
+    this.#watching.kernel = kernel;
+  }
+
+  /** For how long, from now, the attributes of an inode may be believed that were just answered, ms; 0: not at all. */
+  trustMs(ino: number): number {
+    return this.#cache.inode(ino) === undefined || this.#files.isWritten(ino) ? 0 : this.#watch.trustMs();
+  }
+
+  /** As trustMs, for what a name was just said to mean. @param ino undefined: that there is no such name */
+  trustNameMs(dir: number, name: Buffer, ino?: number): number {
+    return this.#cache.dentry(dir, name) === (ino ?? "absent") ? this.#watch.trustMs() : 0;
   }
 
   // ---- names ----
@@ -53,13 +80,20 @@ export class FileSystem {
   /** The inode of a name. ENOENT, ENOTDIR, ENAMETOOLONG. */
   async lookup(dir: number, name: Buffer, _caller: Caller): Promise<Inode> {
     const known = this.#cache.dentry(dir, name);
+    if (known === "absent") throw new CairnError("ENOENT", `no such name in directory ${dir}`);
     if (known !== undefined) {
       const inode = await this.#attributes(known).catch(unlessStale);
       if (inode) return inode;
     }
     checkName(name);
     const question = this.#cache.question();
-    const inode = await this.#client.meta.lookup(dir, name);
+    let inode: Inode;
+    try {
+      inode = await this.#client.meta.lookup(dir, name);
+    } catch (err) {
+      if (codeOf(err) === "ENOENT") this.#cache.putDentry(dir, name, "absent", question);
+      throw err;
+    }
     this.#cache.putInode(inode, question);
     this.#cache.putDentry(dir, name, inode.ino, question);
     return this.#files.effective(inode);
@@ -67,12 +101,13 @@ export class FileSystem {
 
   /** The inode number of a name if it is known without asking the namenode. */
   known(dir: number, name: Buffer): number | undefined {
-    return this.#cache.dentry(dir, name);
+    const known = this.#cache.dentry(dir, name);
+    return known === "absent" ? undefined : known;
   }
 
   /** What is known of a name turned out wrong (ESTALE): the next lookup asks the namenode. */
   distrust(dir: number, name: Buffer): void {
-    this.#cache.removeDentry(dir, name);
+    this.#cache.distrustDentry(dir, name);
   }
 
   /** The kernel no longer knows this inode. */
@@ -99,15 +134,19 @@ export class FileSystem {
   /** Removes a name that is no directory. EISDIR, ENOENT. */
   async unlink(dir: number, name: Buffer, _caller: Caller): Promise<void> {
     checkName(name);
-    const hold = this.#holds.wanted(this.#cache.dentry(dir, name));
-    this.#removed(dir, name, await this.#client.meta.unlink(dir, name, hold));
+    const known = this.known(dir, name);
+    const question = this.#cache.question();
+    const kept = await this.#client.meta.unlink(dir, name, this.#holds.wanted(known));
+    this.#removed(dir, name, known, question, kept);
   }
 
   /** Removes an empty directory. ENOTEMPTY, ENOTDIR, ENOENT. */
   async rmdir(dir: number, name: Buffer, _caller: Caller): Promise<void> {
     checkName(name);
-    const hold = this.#holds.wanted(this.#cache.dentry(dir, name));
-    this.#removed(dir, name, await this.#client.meta.rmdir(dir, name, hold));
+    const known = this.known(dir, name);
+    const question = this.#cache.question();
+    const kept = await this.#client.meta.rmdir(dir, name, this.#holds.wanted(known));
+    this.#removed(dir, name, known, question, kept);
   }
 
   /** Moves a name, over an existing one where rename(2) may. */
@@ -119,16 +158,19 @@ export class FileSystem {
   ): Promise<void> {
     checkName(from.name);
     checkName(to.name);
-    const hold = this.#holds.wanted(this.#cache.dentry(to.dir, to.name));
+    const hold = this.#holds.wanted(this.known(to.dir, to.name));
     const how = { ...flags, hold };
-    const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, how);
-    this.#removed(from.dir, from.name);
-    this.#removed(to.dir, to.name, hold && replaced?.nlink === 0 ? replaced.ino : undefined);
     const question = this.#cache.question();
-    this.#cache.putInode(moved, question);
-    this.#cache.putDentry(to.dir, to.name, moved.ino, question);
-    if (replaced) this.#cache.putInode(replaced, question);
-    if (replaced && flags.exchange) this.#cache.putDentry(from.dir, from.name, replaced.ino, question);
+    const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, how);
+    if (hold && replaced?.nlink === 0) this.#holds.nameless([replaced.ino]);
+    const left = replaced && flags.exchange ? replaced.ino : "absent";
+    // Between two names of one inode nothing happens, and nothing says so.
+    if (moved.nlink > 1 && !isDirectory(moved)) this.#cache.distrustDentry(from.dir, from.name);
+    else this.#cache.setDentry(from.dir, from.name, left, question);
+    this.#cache.setDentry(to.dir, to.name, moved.ino, question);
+    for (const dir of [from.dir, to.dir]) this.#cache.changed(dir);
+    for (const inode of [moved, replaced])
+      if (inode && !this.#cache.putInode(inode, question)) this.#cache.changed(inode.ino);
   }
 
   /** A further name for a file. EEXIST, EPERM on directories, EMLINK. */
@@ -153,6 +195,7 @@ export class FileSystem {
     const question = this.#cache.question();
     const { inode } = await this.#client.meta.create(dir, name, inherited);
     this.#entered(dir, name, inode, question);
+    if (isDirectory(inode)) this.#cache.completeDirectory(inode.ino, question);
     return this.#files.effective(inode);
   }
 
@@ -164,16 +207,19 @@ export class FileSystem {
     return { ...node, gid: parent.gid, mode };
   }
 
-  #entered(dir: number, name: Buffer, inode: Inode, question: ReturnType<MetadataCache["question"]>): void {
+  #entered(dir: number, name: Buffer, inode: Inode, question: Question): void {
     this.#cache.putInode(inode, question);
-    this.#cache.putDentry(dir, name, inode.ino, question);
+    this.#cache.setDentry(dir, name, inode.ino, question);
     this.#cache.changed(dir);
   }
 
-  /** @param kept the inode that has lost its last name, when the namenode keeps it for us */
-  #removed(dir: number, name: Buffer, kept?: number): void {
-    if (kept !== undefined) this.#holds.kept(kept);
-    const ino = this.#cache.removeDentry(dir, name);
+  /**
+   * @param ino what the name stood for, if that is known
+   * @param kept the inode that has lost its last name, when the namenode keeps it for us
+   */
+  #removed(dir: number, name: Buffer, ino: number | undefined, question: Question, kept?: number): void {
+    if (kept !== undefined) this.#holds.nameless([kept]);
+    this.#cache.setDentry(dir, name, "absent", question);
     if (ino !== undefined) this.#cache.changed(ino);
     this.#cache.changed(dir);
   }
@@ -272,12 +318,14 @@ export class FileSystem {
     checkName(name);
     const node = { mode: S_IFREG | (mode & PERMISSIONS), uid: caller.uid, gid: caller.gid };
     const inherited = await this.#inheritGroup(dir, node);
-    const question = this.#cache.question();
-    const { inode, existed } = await this.#client.meta.create(dir, name, inherited, (flags & O_EXCL) === 0);
-    this.#entered(dir, name, inode, question);
-    this.#files.effective(inode);
-    const opened = await this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
-    return { ...opened, existed };
+    return this.#holds.opening(async () => {
+      const question = this.#cache.question();
+      const { inode, existed } = await this.#client.meta.create(dir, name, inherited, (flags & O_EXCL) === 0);
+      this.#entered(dir, name, inode, question);
+      this.#files.effective(inode);
+      const opened = await this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
+      return { ...opened, existed };
+    });
   }
 
   /**
@@ -287,7 +335,8 @@ export class FileSystem {
   async open(ino: number, flags: number, _caller: Caller): Promise<Opened> {
     this.#holds.pin(ino);
     try {
-      const inode = await this.#ask(ino);
+      this.#files.settle(ino);
+      const inode = this.#cache.inode(ino) ?? (await this.#ask(ino));
       if (isDirectory(inode)) throw new CairnError("EISDIR", `open directory ${ino} as a file`);
       if (!isRegular(inode)) throw new CairnError("ENXIO", `open special file ${ino}, which is the kernel's to open`);
       return await this.#files.open(inode, flags);
@@ -328,7 +377,8 @@ export class FileSystem {
     this.#directories.reserve();
     const inode = this.#cache.ownership(ino) ?? (await this.#ask(ino));
     if (!isDirectory(inode)) throw new CairnError("ENOTDIR", `open inode ${ino} as a directory`);
-    const stream = new DirectoryStream((after) => this.#client.meta.readDirectory(ino, after, DIRECTORY_PAGE));
+    const listing = new Listing(this.#client.meta, this.#cache, ino);
+    const stream = new DirectoryStream((after) => listing.page(after));
     this.#holds.pin(ino);
     return this.#directories.add({ ino, stream });
   }
@@ -352,15 +402,12 @@ export class FileSystem {
       if (!take({ ...dots, name: Buffer.from(".."), ino: parent, next: 2 })) return;
     }
     for (let at = Math.max(from, 2); ; ) {
-      const question = this.#cache.question();
       const entries = await stream.from(at - 2);
       if (entries.length === 0) return;
       for (const { name, inode } of entries) {
         at++;
         const bytes = asBuffer(name);
-        this.#cache.putInode(inode, question);
-        this.#cache.putDentry(ino, bytes, inode.ino, question);
-        const attributes = () => this.#files.effective(inode);
+        const attributes = () => this.#files.effective(this.#cache.inode(inode.ino) ?? inode);
         if (!take({ name: bytes, ino: inode.ino, mode: inode.mode, next: at, attributes })) return;
       }
     }

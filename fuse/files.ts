@@ -89,8 +89,9 @@ export class FileHandles {
   async write(handle: number, offset: number, data: Buffer): Promise<void> {
     const { file, writable, append } = this.#handles.get(handle);
     if (!writable) throw new CairnError("EBADF", `write inode ${file.content.ino} through a handle opened for reading`);
+    const question = this.#cache.question();
     await file.content.write(append ? undefined : offset, data);
-    file.written = true;
+    file.written ??= question;
   }
 
   /** Commits what was written. A handle that cannot write has nothing to commit, and must not take a writer's error. */
@@ -176,7 +177,13 @@ export class FileHandles {
   /** Notices that writes were committed in the background, so that cached attributes from before are not used. */
   settle(ino: number): void {
     const file = this.#files.get(ino);
-    if (file?.written && !file.dirty) this.#settle(file, this.#cache.question());
+    if (file?.written && !file.dirty) this.#settle(file, file.written);
+  }
+
+  /** Whether a file has been written to, and the namenode has not said yet what came of it. */
+  isWritten(ino: number): boolean {
+    const file = this.#files.get(ino);
+    return file !== undefined && (file.dirty || file.written !== undefined);
   }
 
   /** The attributes of an open file that has no name left; undefined when it is not open. */
@@ -198,24 +205,24 @@ export class FileHandles {
 
   /** Commits, and sees to it that attributes from before are not used afterwards. */
   async #settling(file: OpenFile, commit: () => Promise<void>): Promise<void> {
-    const question = this.#cache.question();
     try {
       await commit();
     } finally {
-      if (file.written && !file.dirty) this.#settle(file, question);
+      if (file.written && !file.dirty) this.#settle(file, file.written);
     }
   }
 
   #settle(file: OpenFile, question: Question): void {
-    file.written = false;
-    // Between our commits another client's may lie.
-    this.#cache.distrustPages(file.content.ino);
+    file.written = undefined;
     const newest = file.content.attributes(file.inode);
     if (newest.version > file.inode.version) {
       file.inode = newest;
-      this.#cache.putInode(newest, question);
+      // The kernel's pages have what was written through it, unless another client's commits lie between.
+      if (this.#cache.putInode(newest, question)) this.#cache.keepPages(newest);
+      else this.#cache.distrustPages(newest.ino);
       this.#cache.tell(newest);
     } else {
+      this.#cache.distrustPages(file.content.ino);
       this.#cache.changed(file.content.ino, file.content.size);
     }
   }

@@ -21,6 +21,7 @@ export async function runMount(settings: MountSettings): Promise<void> {
     ...(secret !== undefined && { secret }),
     name: `mount ${mountpoint} on ${hostname()} (pid ${process.pid})`,
     log,
+    watch: true,
     patienceMs,
   });
   await serve(client, settings, namenode, log);

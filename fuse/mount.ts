@@ -12,7 +12,6 @@ import { raiseReadAhead } from "./readahead.js";
 import { type Owner, SquashedFileSystem } from "./squash.js";
 import { subtree } from "./subtree.js";
 import { type Unmounted, unmount } from "./umount.js";
-import { TimedValidity } from "./validity.js";
 
 /** How long what was written may take to commit when the mount ends: the cluster may be away, ms. */
 const COMMIT_MS = 20_000;
@@ -26,7 +25,7 @@ export interface MountOptions extends MountFlags, Owner {
   readonly source: string;
   /** Whether other users than the one who mounts may use it. The kernel checks permissions either way. */
   readonly allowOther: boolean;
-  /** How long names and attributes may be believed, in the kernel and here, ms. */
+  /** How long the kernel may believe names and attributes, at most, ms. */
   readonly cacheMs: number;
   /** How far the kernel reads ahead of a program that reads a file from front to back, bytes. */
   readonly readAhead: number;
@@ -66,7 +65,7 @@ export async function mount(params: {
   const { uid, gid } = options;
   const client = await subtree(params.client, options.subdir);
   const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
-  const parts = { client, validity: new TimedValidity(clock, options.cacheMs), log };
+  const parts = { client, kernelMs: options.cacheMs, log, clock };
   const squashed = uid !== undefined || gid !== undefined;
   const fs = squashed ? new SquashedFileSystem(parts, { uid, gid }) : new FileSystem(parts);
   const { binding, ended } = await bind(fs, mountpoint, options, { clock, log });

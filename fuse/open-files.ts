@@ -1,14 +1,18 @@
 import type { FileContent } from "../client/contract.js";
 import { invariant } from "../common/errors.js";
 import type { Inode } from "../proto/gen/types.js";
+import type { Question } from "./cache.js";
 
 /** A regular file that is open in this mount: what all its handles share. */
 export class OpenFile {
   readonly content: FileContent;
   /** The last attributes the namenode gave; the only ones there are once the file has no name left. */
   inode: Inode;
-  /** Something was written since the namenode was last asked for the attributes. */
-  written = false;
+  /**
+   * Something was written since the namenode last said what the attributes are; undefined: nothing. It is when that began: no
+   * commit of it is older.
+   */
+  written: Question | undefined;
   #handles = 0;
 
   constructor(content: FileContent, inode: Inode) {

@@ -4,11 +4,12 @@ import { LOG_LEVELS } from "../common/log.js";
 import { bytes, flag, integer, type SettingsOf, setting } from "../common/settings.js";
 import { BINDINGS } from "./binding.js";
 import { UNMOUNT_TIMEOUT_MS } from "./umount.js";
-import { DEFAULT_CACHE_MS } from "./validity.js";
 
 const DAY_MS = 86_400_000;
 /** Largest user and group id. */
 const MAX_ID = 0xffff_fffe;
+/** How long the kernel may believe what it is told unless a setting says otherwise, ms. */
+const DEFAULT_CACHE_MS = 10_000;
 
 /** The settings of `cairn mount`. */
 export const mountSettings = {
@@ -30,7 +31,7 @@ export const mountSettings = {
   gid: setting("group that everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
   nonempty: setting("mount over a folder that is not empty", flag, false),
   cacheMs: setting(
-    "how long names and attributes are believed before the namenode is asked, ms",
+    "how long the kernel may believe names and attributes at most, ms (fuse-native: 1000 at most)",
     integer(0, 60_000),
     DEFAULT_CACHE_MS,
   ),

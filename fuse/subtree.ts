@@ -1,11 +1,14 @@
 import type {
   AttributeChange,
   CairnClient,
+  Changes,
+  ChangeWatcher,
   DirectoryPage,
   Metadata,
   Name,
   NewInode,
   RenameFlags,
+  Watch,
 } from "../client/contract.js";
 import { CairnError, codeOf } from "../common/errors.js";
 import { ROOT_INO } from "../common/limits.js";
@@ -28,11 +31,58 @@ export async function subtree(client: CairnClient, path: string): Promise<CairnC
   if (top.ino === ROOT_INO) return client;
   return {
     meta: new SubtreeMetadata(client.meta, top.ino, path),
+    watch: new SubtreeWatch(client.watch, top.ino),
     cluster: client.cluster,
     policy: client.policy,
     open: (inode) => client.open(inode),
     close: () => client.close(),
   };
+}
+
+/** What is told of changes, with the number of one directory and the root's in each other's place. */
+class SubtreeWatch implements Watch {
+  readonly #watch: Watch;
+  readonly #top: number;
+
+  constructor(watch: Watch, top: number) {
+    this.#watch = watch;
+    this.#top = top;
+  }
+
+  get epoch(): number {
+    return this.#watch.epoch;
+  }
+
+  trustMs(): number {
+    return this.#watch.trustMs();
+  }
+
+  attach(watcher: ChangeWatcher): void {
+    this.#watch.attach({
+      changed: (changes) => watcher.changed(this.#shown(changes)),
+      missed: () => watcher.missed(),
+      openInodes: () => watcher.openInodes().map((ino) => this.#ino(ino)),
+    });
+  }
+
+  forget(inos: readonly number[]): void {
+    this.#watch.forget(inos.map((ino) => this.#ino(ino)));
+  }
+
+  #ino(ino: number): number {
+    return ino === ROOT_INO ? this.#top : ino;
+  }
+
+  #shown({ attributes, contents, names, nameless, forgotten }: Changes): Changes {
+    const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
+    return {
+      attributes: attributes.map(number),
+      contents: contents.map(number),
+      names: names.map(({ dir, name }) => ({ dir: number(dir), name })),
+      nameless: nameless.map(number),
+      forgotten: forgotten.map(number),
+    };
+  }
 }
 
 /** Metadata calls with the number of one directory and the root's in each other's place. */

@@ -36,6 +36,18 @@ export interface Opened {
   readonly kept: boolean;
 }
 
+/** What the kernel can be made to forget. None of these waits, and none fails. */
+export interface KernelCache {
+  /** An inode's attributes. */
+  forgetAttributes(ino: number): void;
+  /** A file's attributes and pages. */
+  forgetContent(ino: number): void;
+  /** What a name means. */
+  forgetName(dir: number, name: Buffer): void;
+  /** What all names mean. */
+  forgetNames(): void;
+}
+
 /** One entry of a directory as readdir hands it out. */
 export interface DirectoryEntry {
   readonly name: Buffer;

@@ -17,6 +17,12 @@ export interface Effects {
   inode?: Inode;
   /** Of a rename: the inode that lost its name. */
   replaced?: Inode;
+  /** Inodes that the edit changed: their attributes, content, or names in them. */
+  touched?: number[];
+  /** Names that came, went, or stand for another inode. */
+  names?: { dir: number; name: Uint8Array }[];
+  /** The inode that has lost its last name, and the sessions it is kept for. */
+  held?: { ino: number; sessions: number[] };
   /** Blocks that became part of the store, with the datanodes that have them. */
   committed?: { block: CommittedBlock; wanted: number }[];
   /** Blocks whose wanted number of replicas changed. */

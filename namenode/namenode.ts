@@ -7,7 +7,7 @@ import { readSecret } from "../common/secret.js";
 import { VERSION } from "../common/version.js";
 import { LinkAuth } from "../proto/auth.js";
 import { Dispatcher } from "../proto/dispatch.js";
-import { Locks, Namenode as NamenodeService } from "../proto/gen/services.js";
+import { Locks, Namenode as NamenodeService, WatchPush } from "../proto/gen/services.js";
 import { type Network, webSockets } from "../proto/network.js";
 import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
@@ -25,6 +25,7 @@ import { Sessions } from "./sessions.js";
 import { defaultPolicy, type NamenodeSettings } from "./settings.js";
 import type { KeyValue } from "./store/kv.js";
 import { openStorage, type Storage, type StorageOptions } from "./store/storage.js";
+import { Callbacks } from "./watches/callbacks.js";
 
 /** Numbers that tell one process of a namenode from the next are at most this. */
 const MAX_INCARNATION = 2 ** 52;
@@ -119,6 +120,9 @@ export class Namenode {
     const reclaimer = new Reclaimer(editor, clock, log);
     const push = new SyncedPush(clock, () => sessions.links());
     editor.onSynced((index) => push.synced(index));
+    const callbacks = new Callbacks(log);
+    editor.onApplied((edit, effects) => callbacks.applied(edit, effects));
+    this.#closers.push(() => callbacks.close());
 
     const replayed = await editor.replay();
     if (editor.kv.get(CLUSTER) === undefined) await this.#format(editor);
@@ -139,13 +143,17 @@ export class Namenode {
       clock,
       sessions,
       locks,
+      callbacks,
       manager: blocks,
       policy: defaultPolicy(settings),
       inlineBytes: settings.inlineBytes,
       leaseMs: settings.leaseMs,
       version: VERSION,
     });
-    const dispatcher = new Dispatcher().serve(NamenodeService, service.handlers()).serve(Locks, locks.handlers());
+    const dispatcher = new Dispatcher()
+      .serve(NamenodeService, service.handlers())
+      .serve(Locks, locks.handlers())
+      .take(WatchPush, { forget: ({ inos }, { link }) => callbacks.forget(link, inos) });
     blocks.register(dispatcher);
     const server = await network.listen({
       host: settings.host,

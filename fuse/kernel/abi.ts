@@ -95,8 +95,15 @@ export const RENAME_EXCHANGE = 1 << 1;
 export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
 
-/** FUSE_NOTIFY_INVAL_INODE: what the kernel believes of an inode is to be asked again. */
-export const NOTIFY_INVAL_INODE = 2;
+/** What the kernel is told without having asked (FUSE_NOTIFY_…). */
+export const Notify = {
+  /** What it believes of an inode, and its pages, are to be asked for again. */
+  INVAL_INODE: 2,
+  /** What it believes of a name is to be asked again. */
+  INVAL_ENTRY: 3,
+  /** What it believes of all names is to be asked again. Since version 7.44 of the protocol. */
+  INC_EPOCH: 8,
+} as const;
 
 /** Bytes of struct fuse_in_header and fuse_out_header. */
 export const IN_HEADER = 40;

@@ -32,7 +32,8 @@ export interface RequestSink {
  * fs.read.) Replies are written synchronously: the kernel takes them at once.
  */
 export class FuseDevice {
-  readonly #fd: number;
+  /** The descriptor, for what must be written by another thread. */
+  readonly fd: number;
   readonly #handle: PolledHandle;
   #socket: Socket | undefined;
   #open = true;
@@ -41,7 +42,7 @@ export class FuseDevice {
   constructor() {
     this.#handle = makeHandle();
     try {
-      this.#fd = openSync(DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
+      this.fd = openSync(DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
     } catch (err) {
       throw wrap(err, `open ${DEVICE}`);
     }
@@ -51,14 +52,14 @@ export class FuseDevice {
   async mount(mountpoint: string, source: string, options: readonly string[]): Promise<void> {
     // The descriptor is number 3 in the child.
     const all = ["fd=3", "rootmode=40000", "user_id=0", "group_id=0", ...options].join(",");
-    const { code, said } = await runMount(["-i", "-t", "fuse.cairn", "-o", all, "--", source, mountpoint], this.#fd);
+    const { code, said } = await runMount(["-i", "-t", "fuse.cairn", "-o", all, "--", source, mountpoint], this.fd);
     if (code !== 0) throw new CairnError("EPERM", `mount on ${mountpoint}: ${said || `mount(8) ended with ${code}`}`);
   }
 
   /** Reads requests from now on. */
   read(sink: RequestSink): void {
     const handle = this.#handle;
-    const error = handle.open(this.#fd);
+    const error = handle.open(this.fd);
     if (error !== 0) throw new CairnError("EIO", `poll ${DEVICE}: error ${error}`);
     const onread = {
       buffer: () => sink.next(),
@@ -85,7 +86,7 @@ export class FuseDevice {
   write(message: Buffer): boolean {
     if (!this.#open) return false;
     try {
-      writeSync(this.#fd, message);
+      writeSync(this.fd, message);
       return true;
     } catch (err) {
       if (ENDED.has(codeOf(err))) return false;
@@ -98,7 +99,7 @@ export class FuseDevice {
     if (!this.#open) return;
     this.#open = false;
     if (this.#socket) this.#socket.destroy();
-    else closeSync(this.#fd);
+    else closeSync(this.fd);
   }
 }
 

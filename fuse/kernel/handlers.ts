@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
-import { CairnError } from "../../common/errors.js";
+import { CairnError, codeOf } from "../../common/errors.js";
+import type { Inode } from "../../proto/gen/types.js";
 import type { FileSystem } from "../core.js";
-import type { Caller } from "../types.js";
+import type { Caller, DirectoryEntry } from "../types.js";
 import {
   MAX_IO,
   OPEN_KILL_SUIDGID,
@@ -18,6 +19,7 @@ import { Buffers } from "./buffers.js";
 import type { Handler, Handlers, Request } from "./connection.js";
 import {
   DirectoryReply,
+  encodeAbsent,
   encodeAttributes,
   encodeBytes,
   encodeCreate,
@@ -52,11 +54,41 @@ const NUL = Buffer.of(0);
 
 /** What the handlers need beside the file system. */
 export interface HandlerOptions {
-  readonly timeouts: Timeouts;
+  /** How long the kernel may believe what it is told, at most, ms. */
+  readonly cacheMs: number;
   /** Has the kernel ask for an inode's attributes when it needs them next. */
   readonly forgetAttributes: (ino: number) => void;
   /** Answers INIT. */
   readonly init: Handler;
+}
+
+/** How long the kernel may believe what it is told now. */
+class Belief {
+  readonly #fs: FileSystem;
+  readonly #most: number;
+
+  constructor(fs: FileSystem, { cacheMs }: HandlerOptions) {
+    this.#fs = fs;
+    this.#most = cacheMs;
+  }
+
+  /** Of an inode's attributes, ms. */
+  attributes(ino: number): number {
+    return Math.min(this.#most, this.#fs.trustMs(ino));
+  }
+
+  /** Of a name and the attributes of what it stands for. */
+  entry(dir: number, name: Buffer, ino: number): Timeouts {
+    return {
+      entryMs: Math.min(this.#most, this.#fs.trustNameMs(dir, name, ino)),
+      attributesMs: this.attributes(ino),
+    };
+  }
+
+  /** Of a name that does not exist, ms. */
+  absence(dir: number, name: Buffer): number {
+    return Math.min(this.#most, this.#fs.trustNameMs(dir, name));
+  }
 }
 
 /** The handlers that serve the kernel's requests from the core. What is not here is ENOSYS: the kernel knows how to do without. */
@@ -72,7 +104,20 @@ export function makeHandlers(fs: FileSystem, options: HandlerOptions): Handlers 
   ]);
 }
 
-function nameHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Handler][] {
+function nameHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler][] {
+  const belief = new Belief(fs, options);
+  const entry = (dir: number, name: Buffer, inode: Inode) => encodeEntry(inode, belief.entry(dir, name, inode.ino));
+
+  const lookup = async ({ ino: dir, body, caller }: Request) => {
+    const name = Buffer.from(body.name());
+    try {
+      return entry(dir, name, await fs.lookup(dir, name, caller));
+    } catch (err) {
+      const absentMs = codeOf(err) === "ENOENT" ? belief.absence(dir, name) : 0;
+      if (absentMs === 0) throw err;
+      return encodeAbsent(absentMs);
+    }
+  };
   const rename = async ({ ino, body, caller }: Request, withFlags: boolean) => {
     const { from, to, flags } = decodeRename(body, withFlags);
     if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) !== 0) {
@@ -82,7 +127,7 @@ function nameHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Ha
     await fs.rename({ dir: ino, name: from }, to, how, caller);
   };
   return [
-    [Opcode.LOOKUP, async ({ ino, body, caller }) => encodeEntry(await fs.lookup(ino, body.name(), caller), timeouts)],
+    [Opcode.LOOKUP, lookup],
     [Opcode.FORGET, async ({ ino }) => fs.forget(ino)],
     [
       Opcode.BATCH_FORGET,
@@ -94,28 +139,28 @@ function nameHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Ha
       Opcode.MKNOD,
       async ({ ino, body, caller }) => {
         const { name, mode, rdev } = decodeMknod(body);
-        return encodeEntry(await fs.mknod(ino, name, mode, rdev, caller), timeouts);
+        return entry(ino, name, await fs.mknod(ino, name, mode, rdev, caller));
       },
     ],
     [
       Opcode.MKDIR,
       async ({ ino, body, caller }) => {
         const { name, mode } = decodeMkdir(body);
-        return encodeEntry(await fs.mkdir(ino, name, mode, caller), timeouts);
+        return entry(ino, name, await fs.mkdir(ino, name, mode, caller));
       },
     ],
     [
       Opcode.SYMLINK,
       async ({ ino, body, caller }) => {
         const [name, target] = [body.name(), body.name()];
-        return encodeEntry(await fs.symlink(ino, name, target, caller), timeouts);
+        return entry(ino, name, await fs.symlink(ino, name, target, caller));
       },
     ],
     [
       Opcode.LINK,
       async ({ ino: dir, body, caller }) => {
         const { ino, name } = decodeLink(body);
-        return encodeEntry(await fs.link(ino, dir, name, caller), timeouts);
+        return entry(dir, name, await fs.link(ino, dir, name, caller));
       },
     ],
     [Opcode.UNLINK, ({ ino, body, caller }) => fs.unlink(ino, body.name(), caller)],
@@ -126,7 +171,9 @@ function nameHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Ha
   ];
 }
 
-function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOptions): [number, Handler][] {
+function fileHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler][] {
+  const { forgetAttributes } = options;
+  const belief = new Belief(fs, options);
   const buffers = new Buffers(OUT_HEADER + MAX_IO, MAX_LARGE_READS);
 
   const dropPrivileges = async (ino: number, caller: Caller) => {
@@ -168,7 +215,8 @@ function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOpt
         const { flags, mode, openFlags, name } = decodeCreate(body);
         const { handle, inode, existed } = await fs.create(dir, name, mode, flags, caller);
         if (existed && (openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivileges(inode.ino, caller);
-        if (!request.answer(encodeCreate(inode, timeouts, handle, 0))) await fs.release(handle);
+        if (!request.answer(encodeCreate(inode, belief.entry(dir, name, inode.ino), handle, 0)))
+          await fs.release(handle);
       },
     ],
     [Opcode.READ, read],
@@ -193,10 +241,12 @@ function fileHandlers(fs: FileSystem, { timeouts, forgetAttributes }: HandlerOpt
   ];
 }
 
-function directoryHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Handler][] {
-  const readdir = async ({ body, caller }: Request, plus: Timeouts | undefined) => {
+function directoryHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler][] {
+  const belief = new Belief(fs, options);
+  const readdir = async ({ ino: dir, body, caller }: Request, plus: boolean) => {
     const { handle, offset, size } = decodeRead(body);
-    const out = new DirectoryReply(Math.min(size, MAX_IO), plus);
+    const timeouts = ({ name, ino }: DirectoryEntry) => belief.entry(dir, name, ino);
+    const out = new DirectoryReply(Math.min(size, MAX_IO), plus ? timeouts : undefined);
     await fs.readdir(handle, offset, (entry) => out.add(entry), caller);
     return out.reply;
   };
@@ -208,14 +258,17 @@ function directoryHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [numbe
         if (!request.answer(encodeOpen(handle, 0))) fs.releasedir(handle);
       },
     ],
-    [Opcode.READDIR, (request) => readdir(request, undefined)],
-    [Opcode.READDIRPLUS, (request) => readdir(request, timeouts)],
+    [Opcode.READDIR, (request) => readdir(request, false)],
+    [Opcode.READDIRPLUS, (request) => readdir(request, true)],
     [Opcode.RELEASEDIR, async ({ body }) => fs.releasedir(decodeHandle(body))],
     [Opcode.FSYNCDIR, ({ caller }) => fs.fsyncdir(caller)],
   ];
 }
 
-function attributeHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [number, Handler][] {
+function attributeHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler][] {
+  const belief = new Belief(fs, options);
+  const attributes = (inode: Inode) =>
+    encodeAttributes(inode, { entryMs: 0, attributesMs: belief.attributes(inode.ino) });
   /** A value for who has room for it, its length for who asks with none. ERANGE. */
   const handOver = (value: Buffer, room: number) => {
     if (room === 0) return encodeSize(value.length);
@@ -223,15 +276,15 @@ function attributeHandlers(fs: FileSystem, { timeouts }: HandlerOptions): [numbe
     return encodeBytes(value);
   };
   return [
-    [Opcode.GETATTR, async ({ ino, caller }) => encodeAttributes(await fs.getattr(ino, caller), timeouts)],
+    [Opcode.GETATTR, async ({ ino, caller }) => attributes(await fs.getattr(ino, caller))],
     [
       Opcode.SETATTR,
       async ({ ino, body, caller }) => {
         const { update, killPrivileges } = decodeSetattr(body);
         const inode = await fs.setattr(ino, update, caller);
-        if (!killPrivileges) return encodeAttributes(inode, timeouts);
+        if (!killPrivileges) return attributes(inode);
         await fs.dropPrivileges(ino, caller);
-        return encodeAttributes(await fs.getattr(ino, caller), timeouts);
+        return attributes(await fs.getattr(ino, caller));
       },
     ],
     [

@@ -8,7 +8,8 @@ import { Ability, MAJOR, OLDEST_MINOR } from "./abi.js";
 import { Connection, type Handler } from "./connection.js";
 import { FuseDevice } from "./device.js";
 import { makeHandlers } from "./handlers.js";
-import { encodeForgetAttributes, encodeInit } from "./reply.js";
+import { Notifier, writerOf } from "./notifier.js";
+import { encodeInit } from "./reply.js";
 import { decodeInit } from "./request.js";
 
 /** Requests of read-ahead that may be under way. */
@@ -86,12 +87,15 @@ export async function mountKernel(
     resolveReady();
   };
   const { cacheMs } = options;
+  const kernel = new Notifier(writerOf(device.fd), (message) => device.write(message), log);
+  fs.attach(kernel);
   const handlers = makeHandlers(fs, {
-    timeouts: { entryMs: cacheMs, attributesMs: cacheMs },
-    forgetAttributes: (ino) => device.write(encodeForgetAttributes(ino)),
+    cacheMs,
+    forgetAttributes: (ino) => kernel.forgetAttributes(ino),
     init,
   });
   const connection = new Connection(device, handlers, { clock, log });
   device.read(connection);
+  void connection.ended.then(() => kernel.close());
   return { ready, ended: connection.ended };
 }

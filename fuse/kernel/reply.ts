@@ -3,7 +3,7 @@ import { constants } from "node:fs";
 import type { Timestamp } from "../../common/clock.js";
 import type { Inode } from "../../proto/gen/types.js";
 import type { DirectoryEntry, FileSystemStatistics } from "../types.js";
-import { MAJOR, MAX_IO, MINOR, NOTIFY_INVAL_INODE, OUT_HEADER, PAGE } from "./abi.js";
+import { MAJOR, MAX_IO, MINOR, Notify, OUT_HEADER, PAGE } from "./abi.js";
 
 const TWO_32 = 2 ** 32;
 /** The unit of st_blocks. */
@@ -112,14 +112,47 @@ export function encodeStatistics(s: FileSystemStatistics): Buffer {
   return out;
 }
 
+/** LOOKUP of a name that does not exist, which the kernel may believe. */
+export function encodeAbsent(entryMs: number): Buffer {
+  const out = newReply(ENTRY_OUT + ATTR);
+  putTimeout(out, entryMs, OUT_HEADER + 16, OUT_HEADER + 32);
+  return out; // nodeid stays 0
+}
+
 /** A notification: the kernel forgets an inode's attributes. Not its pages: that could wait for a reply of ours. */
 export function encodeForgetAttributes(ino: number): Buffer {
   const out = newReply(24);
   u64(out, ino, 16);
   i64(out, -1, 24); // off < 0: no pages
+  return sealNotification(out, Notify.INVAL_INODE);
+}
+
+/** A notification: the kernel forgets an inode's attributes and pages. It waits until nobody reads them. */
+export function encodeForgetContent(ino: number): Buffer {
+  const out = newReply(24);
+  u64(out, ino, 16); // off and len stay 0: all
+  return sealNotification(out, Notify.INVAL_INODE);
+}
+
+/** A notification: the kernel forgets what a name means. It waits until nobody changes the directory. */
+export function encodeForgetName(dir: number, name: Buffer): Buffer {
+  const out = newReply(16 + name.length + 1);
+  u64(out, dir, 16);
+  out.writeUInt32LE(name.length, 24);
+  out.set(name, 32); // with a NUL after it
+  return sealNotification(out, Notify.INVAL_ENTRY);
+}
+
+/** A notification: the kernel forgets what all names mean. */
+export function encodeForgetNames(): Buffer {
+  return sealNotification(newReply(0), Notify.INC_EPOCH);
+}
+
+/** Fills in the header; unique stays 0, which tells a notification from a reply. */
+function sealNotification(out: Buffer, code: number): Buffer {
   out.writeUInt32LE(out.length, 0);
-  out.writeInt32LE(NOTIFY_INVAL_INODE, 4);
-  return out; // unique stays 0: that tells a notification from a reply
+  out.writeInt32LE(code, 4);
+  return out;
 }
 
 /**
@@ -127,28 +160,29 @@ export function encodeForgetAttributes(ino: number): Buffer {
  */
 export class DirectoryReply {
   readonly #out: Buffer;
-  readonly #plus: Timeouts | undefined;
+  readonly #plus: ((entry: DirectoryEntry) => Timeouts) | undefined;
   #at = OUT_HEADER;
 
   /**
    * @param size bytes that the kernel asked for
-   * @param plus for READDIRPLUS: how long what the entries say may be believed
+   * @param plus for READDIRPLUS: how long what an entry says may be believed
    */
-  constructor(size: number, plus: Timeouts | undefined) {
+  constructor(size: number, plus: ((entry: DirectoryEntry) => Timeouts) | undefined) {
     this.#out = Buffer.allocUnsafe(OUT_HEADER + size);
     this.#plus = plus;
   }
 
   /** Adds an entry: false when there is no room for it. */
-  add({ name, ino, mode, next, attributes }: DirectoryEntry): boolean {
+  add(entry: DirectoryEntry): boolean {
+    const { name, ino, mode, next } = entry;
     const entryOut = this.#plus === undefined ? 0 : ENTRY_OUT + ATTR;
     const dirent = this.#at + entryOut;
     const end = dirent + align(DIRENT + name.length);
     if (end > this.#out.length) return false;
     const out = this.#out.fill(0, this.#at, end);
     if (this.#plus !== undefined) {
-      const inode = attributes();
-      if (inode !== undefined) putEntry(out, this.#at, inode, this.#plus);
+      const inode = entry.attributes();
+      if (inode !== undefined) putEntry(out, this.#at, inode, this.#plus(entry));
     }
     u64(out, ino, dirent);
     u64(out, next, dirent + 8);

@@ -22,6 +22,9 @@ export interface NativeOptions extends MountFlags {
   readonly nonempty: boolean;
 }
 
+/** How long the kernel may believe names and attributes at most, ms: libfuse 2 cannot tell it of changes. */
+const MAX_CACHE_MS = 1000;
+
 /** Threads of libfuse, and what they share with the addon, live as long as the process. */
 const threads: { thread: Buffer; locals: Set<Request> }[] = [];
 
@@ -77,7 +80,7 @@ export function mountNative(
 
 function optionsOf(given: NativeOptions): string {
   const { source, allowOther, cacheMs, nonempty } = given;
-  const seconds = cacheMs / 1000;
+  const seconds = Math.min(cacheMs, MAX_CACHE_MS) / 1000;
   const options = [
     `fsname=${Buffer.from(source).toString("latin1").replaceAll("\\", "\\\\").replaceAll(",", "\\,")}`,
     "subtype=cairn",

@@ -7,6 +7,7 @@ import type {
   CallId,
   CallRecord,
   CapacityReplyInit,
+  InodeInit,
   OpenSessionReplyInit,
   OpenSessionRequest,
   Policy,
@@ -17,6 +18,7 @@ import type { Link } from "../../proto/link.js";
 import type { BlockManager, Editor } from "../contract.js";
 import type { LockCalls } from "../locks/calls.js";
 import { MAX_PENDING, type Sessions } from "../sessions.js";
+import type { Callbacks } from "../watches/callbacks.js";
 import { BlockCalls } from "./block-calls.js";
 import { checkCall, checkLabel, id, inRange } from "./checks.js";
 import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js";
@@ -36,6 +38,8 @@ export interface ServiceOptions {
   sessions: Sessions;
   /** Told of every session that is opened. */
   locks: Pick<LockCalls, "opened">;
+  /** Told what clients are told. */
+  callbacks: Callbacks;
   manager: BlockManager;
   /** The cluster's default policy: what directories leave open. */
   policy: Policy;
@@ -71,7 +75,7 @@ export class NamespaceService {
   /** For Dispatcher.serve(Namenode, …). */
   handlers(): { [K in keyof typeof Namenode]: Handler<(typeof Namenode)[K]> } {
     const { kv } = this.#editor;
-    const { manager, sessions } = this.#options;
+    const { manager, sessions, callbacks } = this.#options;
     const ctx = this.#context;
     const blocks = this.#blocks;
     const again = ({ ino, index }: CallRecord) => ({ inode: known(kv, ino), index });
@@ -86,46 +90,61 @@ export class NamespaceService {
         return {};
       },
 
-      lookup: ({ dir, name }) => this.#settled({ inode: lookup(kv, dir, name) }),
+      lookup: ({ dir, name }, { link }) => {
+        // Also that there is no such name is something to be told of when it changes.
+        callbacks.told(link, dir);
+        return this.#settled(this.#told(link, { inode: lookup(kv, dir, name) }));
+      },
       walk: ({ dir, names }) => this.#settled({ inodes: walk(kv, dir, names) }),
-      getInode: ({ ino }) => this.#settled({ inode: known(kv, ino) }),
-      readDirectory: ({ dir, after, limit }) => this.#settled(readDirectory(kv, dir, after, limit)),
+      getInode: ({ ino }, { link }) => this.#settled(this.#told(link, { inode: known(kv, ino) })),
+      readDirectory: ({ dir, after, limit }, { link }) => {
+        const page = readDirectory(kv, dir, after, limit);
+        callbacks.told(link, dir);
+        for (const entry of page.entries ?? []) this.#told(link, entry);
+        return this.#settled(page);
+      },
       getXattr: ({ ino, name }) => this.#settled({ value: getXattr(kv, ino, name) }),
       listXattrs: ({ ino }) => this.#settled({ names: listXattrs(kv, ino) }),
       readInlineBlock: ({ block }) => this.#settled(readInlineBlock(kv, block)),
-      getExtents: (request) => this.#settled(getExtents(kv, request, manager)),
+      getExtents: (request, { link }) => this.#settled(this.#told(link, getExtents(kv, request, manager))),
 
-      create: (request) =>
+      create: (request, { link }) =>
         this.#once(
           request.call,
-          (record) => ({ ...again(record), existed: false }),
-          () => create(ctx, request),
+          (record) => this.#told(link, { ...again(record), existed: false }, request.dir),
+          () => this.#told(link, create(ctx, request), request.dir),
         ),
-      setAttributes: (request) => this.#once(request.call, again, () => setAttributes(ctx, request)),
-      link: (request) => this.#once(request.call, again, () => link(ctx, request)),
+      setAttributes: (request, context) =>
+        this.#once(request.call, again, () => this.#told(context.link, setAttributes(ctx, request))),
+      link: (request, context) =>
+        this.#once(request.call, again, () => this.#told(context.link, link(ctx, request), request.dir)),
       unlink: (request) =>
         this.#once(
           request.call,
           ({ ino }) => ({ held: heldBy(kv, request.call.session, ino) }),
           () => unlink(ctx, request),
         ),
-      rename: (request) =>
+      rename: (request, { link }) =>
         this.#once(
           request.call,
           ({ ino, index, replaced }) => ({ moved: known(kv, ino), replaced: readInode(kv, replaced) ?? null, index }),
-          () => rename(ctx, request),
+          () => {
+            const reply = rename(ctx, request);
+            this.#told(link, { inode: reply.moved }, request.toDir);
+            return reply;
+          },
         ),
       release: (request) => this.#release(request),
       setXattr: (request) => this.#once(request.call, again, () => setXattr(ctx, request)),
       removeXattr: (request) => this.#once(request.call, again, () => removeXattr(ctx, request)),
-      commit: (request) =>
+      commit: (request, context) =>
         this.#once(request.call, again, () => {
           const done = commit(ctx, request, (session, block) => sessions.generation(session, block));
           sessions.release(
             request.call.session,
             request.blocks.map(({ block }) => block.id),
           );
-          return done;
+          return this.#told(context.link, done);
         }),
 
       allocateBlocks: (request) => blocks.allocate(request),
@@ -145,6 +164,14 @@ export class NamespaceService {
     this.#options.sessions.renew(call.session);
     const record = readCall(this.#editor.kv, call.session, call.sequence);
     return this.#settled(record === undefined ? act() : repeat(record));
+  }
+
+  /** Notes that a client is told of an inode, and of names in a directory. */
+  #told<R extends { inode: InodeInit }>(link: Link, reply: R, dir?: number): R {
+    const { ino = 0 } = reply.inode;
+    if (dir === undefined) this.#options.callbacks.told(link, ino);
+    else this.#options.callbacks.told(link, dir, ino);
+    return reply;
   }
 
   /** Holds an answer back until the edits it may show are safe from the death of this process. */
@@ -175,8 +202,9 @@ export class NamespaceService {
     inRange(pending.length, 0, MAX_PENDING, "pending blocks");
     const { nextBlock } = readCluster(kv);
     for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
-    const { sessions, locks, leaseMs, policy, inlineBytes, version } = this.#options;
+    const { sessions, callbacks, locks, leaseMs, policy, inlineBytes, version } = this.#options;
     sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
+    if (request.watch) callbacks.open(session, connection);
     const { syncedIndex } = this.#editor;
     const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes };
     return { ...opened, ...locks.opened(request) };

@@ -6,6 +6,7 @@ import { silentLogger } from "../../common/log.js";
 import { FileSystem } from "../../fuse/core.js";
 import type { DirectoryEntry } from "../../fuse/types.js";
 import type { Inode } from "../../proto/gen/types.js";
+import { FakeClock } from "../support/fake-clock.js";
 import { MemoryClient, type MemoryClientOptions } from "../support/memory-client.js";
 import { rejection } from "../support/rejection.js";
 import { until } from "../support/until.js";
@@ -14,21 +15,9 @@ const { O_RDONLY, O_WRONLY, O_RDWR, O_APPEND, O_TRUNC, O_EXCL, O_CREAT, S_IFMT, 
 const caller = { uid: 1000, gid: 100, pid: 7 };
 const name = (text: string) => Buffer.from(text);
 
-/** Validity in the test's hands. */
-class Switch {
-  now = 0;
-  mark(): number {
-    return this.now;
-  }
-  holds(mark: number): boolean {
-    return mark === this.now;
-  }
-}
-
 function make(options: MemoryClientOptions = {}) {
   const client = new MemoryClient(options);
-  const validity = new Switch();
-  return { client, validity, fs: new FileSystem({ client, validity, log: silentLogger }) };
+  return { client, watch: client.watch, fs: new FileSystem({ client, kernelMs: 1000, log: silentLogger }) };
 }
 
 async function readAll(fs: FileSystem, handle: number, length = 1 << 16): Promise<string> {
@@ -75,12 +64,12 @@ describe("fuse core: names", () => {
   });
 
   it("asks the namenode once for a name while its answer holds, and again after", async () => {
-    const { fs, client, validity } = make();
+    const { fs, client, watch } = make();
     await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
     for (let i = 0; i < 3; i++) await fs.lookup(ROOT_INO, name("a"), caller);
     expect(client.calls["lookup"]).to.equal(1);
     expect(client.calls["getInode"] ?? 0).to.equal(0);
-    validity.now++;
+    watch.reconnect();
     await fs.lookup(ROOT_INO, name("a"), caller);
     expect(client.calls["lookup"]).to.equal(2);
   });
@@ -134,7 +123,7 @@ describe("fuse core: names", () => {
     }) as MemoryClient["meta"];
     const fs = new FileSystem({
       client: Object.assign(Object.create(client), { meta: held }) as MemoryClient,
-      validity: new Switch(),
+      kernelMs: 1000,
       log: silentLogger,
     });
     await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o644, uid: 0, gid: 0 });
@@ -340,17 +329,17 @@ describe("fuse core: files", () => {
   });
 
   it("has it keep what it cannot name while anything is open, and gives it up at once when that was not it", async () => {
-    const { fs, client, validity } = make();
+    const { fs, client, watch } = make();
     await fs.create(ROOT_INO, name("open"), 0o644, O_RDWR, caller);
     await fs.mknod(ROOT_INO, name("a"), 0o644, 0, caller);
-    validity.now++;
+    watch.reconnect();
     await fs.unlink(ROOT_INO, name("a"), caller);
     expect(client.calls["release"]).to.equal(1);
     expect([...client.held]).to.deep.equal([]);
   });
 
   it("lets the kernel keep its pages over an open only if the file is as it was at the one before", async () => {
-    const { fs, client } = make();
+    const { fs, client, watch } = make();
     const open = async (ino: number, flags = O_RDONLY) => {
       const opened = await fs.open(ino, flags, caller);
       await fs.release(opened.handle);
@@ -364,6 +353,7 @@ describe("fuse core: files", () => {
     const foreign = client.open(inode);
     await foreign.write(0, name("ABC"));
     await foreign.close();
+    watch.tell({ contents: [inode.ino] });
     expect(await open(inode.ino)).to.equal(false);
     expect(await open(inode.ino)).to.equal(true);
     await fs.setattr(inode.ino, { size: 1 }, caller);
@@ -409,7 +399,7 @@ describe("fuse core: files", () => {
   });
 
   it("sees another client's commit at open, and says that the file has grown", async () => {
-    const { fs, client } = make();
+    const { fs, client, watch } = make();
     const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
     await fs.write(handle, 0, name("abc"), caller);
     await fs.flush(handle, caller);
@@ -420,6 +410,7 @@ describe("fuse core: files", () => {
     const foreign = client.open(inode);
     await foreign.write(undefined, name("def"));
     await foreign.close();
+    watch.tell({ contents: [inode.ino] });
     const opened = await fs.open(inode.ino, O_RDONLY, caller);
     expect(opened.grown).to.equal(true);
     expect(opened.inode.size).to.equal(6);
@@ -434,6 +425,142 @@ describe("fuse core: files", () => {
     expect(await rejection(fs.flushAll())).to.include({ code: "ENOSPC" });
     expect((await client.meta.getInode(files[1]!.inode.ino)).size).to.equal(3);
     await fs.flushAll();
+  });
+});
+
+describe("fuse core: what others change", () => {
+  const other = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
+  /** What the kernel was made to forget. */
+  function kernel(fs: FileSystem): string[] {
+    const said: string[] = [];
+    fs.attach({
+      forgetAttributes: (ino) => said.push(`attributes ${ino}`),
+      forgetContent: (ino) => said.push(`content ${ino}`),
+      forgetName: (dir, n) => said.push(`name ${dir}/${n}`),
+      forgetNames: () => said.push("names"),
+    });
+    return said;
+  }
+
+  it("opens without asking what it knows, and asks once the file was changed", async () => {
+    const { fs, client, watch } = make();
+    const { ino } = (await client.meta.create(ROOT_INO, name("a"), other)).inode;
+    await fs.lookup(ROOT_INO, name("a"), caller);
+    for (let i = 0; i < 3; i++) await fs.release((await fs.open(ino, O_RDONLY, caller)).handle);
+    expect(client.calls["getInode"] ?? 0).to.equal(0);
+    watch.tell({ attributes: [ino] });
+    for (let i = 0; i < 3; i++) await fs.release((await fs.open(ino, O_RDONLY, caller)).handle);
+    expect(client.calls["getInode"]).to.equal(1);
+  });
+
+  it("remembers that a name does not exist, until somebody makes it", async () => {
+    const { fs, client, watch } = make();
+    for (let i = 0; i < 3; i++)
+      expect((await rejection(fs.lookup(ROOT_INO, name("a"), caller))).code).to.equal("ENOENT");
+    expect(client.calls["lookup"]).to.equal(1);
+    expect(fs.trustNameMs(ROOT_INO, name("a"))).to.be.greaterThan(0);
+    const { ino } = (await client.meta.create(ROOT_INO, name("a"), other)).inode;
+    watch.tell({ names: [{ dir: ROOT_INO, name: name("a") }] });
+    expect(fs.trustNameMs(ROOT_INO, name("a"))).to.equal(0);
+    expect((await fs.lookup(ROOT_INO, name("a"), caller)).ino).to.equal(ino);
+  });
+
+  it("knows all names of a directory that it made or read whole", async () => {
+    const { fs, client } = make();
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o755, caller);
+    expect((await rejection(fs.lookup(dir.ino, name("a"), caller))).code).to.equal("ENOENT");
+    const { handle, inode } = await fs.create(dir.ino, name("a"), 0o644, O_WRONLY, caller);
+    await fs.release(handle);
+    expect((await fs.lookup(dir.ino, name("a"), caller)).ino).to.equal(inode.ino);
+    const root = await fs.opendir(ROOT_INO, caller);
+    await list(fs, root);
+    fs.releasedir(root);
+    expect((await rejection(fs.lookup(ROOT_INO, name("b"), caller))).code).to.equal("ENOENT");
+    expect(client.calls["lookup"] ?? 0).to.equal(0);
+  });
+
+  it("has the kernel forget what changed, and everything after a reconnection", async () => {
+    const { fs, client, watch } = make();
+    const said = kernel(fs);
+    const { ino } = (await client.meta.create(ROOT_INO, name("a"), other)).inode;
+    await fs.lookup(ROOT_INO, name("a"), caller);
+    watch.tell({ attributes: [ROOT_INO], contents: [ino], names: [{ dir: ROOT_INO, name: name("a") }] });
+    expect(said.splice(0)).to.have.members([`attributes ${ROOT_INO}`, `content ${ino}`, `name ${ROOT_INO}/a`]);
+    expect(fs.trustMs(ino)).to.equal(0);
+    await fs.getattr(ino, caller);
+    expect(fs.trustMs(ino)).to.be.greaterThan(0);
+    watch.reconnect();
+    expect(said).to.include.members(["names", `content ${ino}`]);
+    expect(fs.trustMs(ino)).to.equal(0);
+  });
+
+  it("does not let the kernel believe attributes of a file with writes that the namenode has not heard of", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    expect(fs.trustMs(inode.ino)).to.be.greaterThan(0);
+    await fs.write(handle, 0, name("abc"), caller);
+    expect(fs.trustMs(inode.ino)).to.equal(0);
+    await fs.flush(handle, caller);
+    await fs.getattr(inode.ino, caller);
+    expect(fs.trustMs(inode.ino)).to.be.greaterThan(0);
+    await fs.release(handle);
+  });
+
+  it("gives up at once what others removed, but for what it has open", async () => {
+    const { fs, client, watch } = make();
+    const [a, b] = await Promise.all(
+      ["a", "b"].map(async (text) => (await client.meta.create(ROOT_INO, name(text), other)).inode.ino),
+    );
+    const { handle } = await fs.open(a!, O_RDONLY, caller);
+    expect(watch.open()).to.deep.equal([a]);
+    for (const text of ["a", "b"]) await client.meta.unlink(ROOT_INO, name(text), true);
+    watch.tell({ attributes: [a!, b!], nameless: [a!, b!] });
+    await until(() => client.held.size === 1, { what: "what is not open to be given up" });
+    expect([...client.held]).to.deep.equal([a]);
+    expect((await fs.getattr(a!, caller)).nlink).to.equal(0);
+    await fs.release(handle);
+    await until(() => client.held.size === 0, { what: "what was open to be given up" });
+    expect(watch.open()).to.deep.equal([]);
+  });
+
+  it("keeps what an open under way may turn out to open", async () => {
+    let go = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const { fs, client, watch } = make({ before: (call) => (call === "create" ? gate : undefined) });
+    const opening = fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY | O_CREAT, caller);
+    await until(() => client.calls["create"] === 1, { what: "the open" });
+    // Both are told before the open is answered: it is one of them, so neither may go yet.
+    client.held.add(ROOT_INO + 1).add(99);
+    watch.tell({ nameless: [ROOT_INO + 1, 99] });
+    expect(client.calls["release"] ?? 0).to.equal(0);
+    go();
+    const { handle, inode } = await opening;
+    expect(inode.ino).to.equal(ROOT_INO + 1);
+    expect([...client.held]).to.deep.equal([inode.ino]);
+    await fs.release(handle);
+    await until(() => client.held.size === 0, { what: "the file to be given up" });
+  });
+
+  it("tells the namenode what it has forgotten, once the kernel has, too, and nothing that is open", async () => {
+    const clock = new FakeClock();
+    const client = new MemoryClient();
+    const fs = new FileSystem({ client, kernelMs: 10_000, log: silentLogger, clock });
+    const inos: number[] = [];
+    for (const text of ["a", "b", "c"]) inos.push((await client.meta.create(ROOT_INO, name(text), other)).inode.ino);
+    const [a, b, c] = inos as [number, number, number];
+    for (const ino of inos) await fs.getattr(ino, caller);
+    const { handle } = await fs.open(b, O_RDONLY, caller);
+    for (const ino of inos) fs.forget(ino);
+    await clock.advance(9_000);
+    await fs.getattr(c, caller);
+    expect(client.watch.forgotten).to.deep.equal([]);
+    await clock.advance(2_000);
+    expect(client.watch.forgotten).to.deep.equal([a]);
+    await fs.release(handle);
+    await clock.advance(12_000);
+    expect(client.watch.forgotten).to.deep.equal([a, b]);
   });
 });
 

@@ -25,6 +25,11 @@ const settings = {
 const client = new MemoryClient({
   before: (call) => (call === hang ? new Promise<void>(() => {}) : undefined),
 });
+const makeForeign = async (text: string): Promise<void> => {
+  const name = Buffer.from(text);
+  await client.meta.create(ROOT_INO, name, { mode: 0o100644, uid: 0, gid: 0 });
+  client.watch.tell({ attributes: [ROOT_INO], names: [{ dir: ROOT_INO, name }] });
+};
 for (let i = 0; i < populate; i++) {
   await client.meta.create(ROOT_INO, Buffer.from(`f${String(i).padStart(6, "0")}`), { mode: 0o100644, uid: 0, gid: 0 });
 }
@@ -34,16 +39,18 @@ if (folder !== undefined) {
 }
 // Another client's doing: it appends to the file /foreign, and makes the file /done.
 process.on("SIGUSR1", async () => {
-  const content = client.open(await client.meta.resolve("/foreign"));
+  const { ino } = await client.meta.resolve("/foreign");
+  const content = client.open(await client.meta.getInode(ino));
   await content.write(undefined, Buffer.from("+foreign"));
   await content.close();
-  await client.meta.create(ROOT_INO, Buffer.from("done"), { mode: 0o100644, uid: 0, gid: 0 });
+  client.watch.tell({ contents: [ino] });
+  await makeForeign("done");
 });
 // Makes a file whose name says what the largest read and write were, and how many removed inodes are held.
 process.on("SIGUSR2", async () => {
   const { read, write } = client.largest;
   const name = `read-${read},write-${write},held-${client.held.size}`;
-  await client.meta.create(ROOT_INO, Buffer.from(name), { mode: 0o100644, uid: 0, gid: 0 });
+  await makeForeign(name);
 });
 if (breakAfterMs !== undefined) {
   setTimeout(() => {

@@ -2,38 +2,11 @@ import { expect } from "chai";
 import fc from "fast-check";
 import type { DirectoryPage } from "../../client/contract.js";
 import { CairnError } from "../../common/errors.js";
-import { MetadataCache } from "../../fuse/cache.js";
 import { DirectoryStream } from "../../fuse/directory.js";
 import { HandleTable } from "../../fuse/handles.js";
 import { parseMounts } from "../../fuse/mountinfo.js";
 import { callerOf, encodeStat, resultOf, timeOf, wide } from "../../fuse/native/numbers.js";
-import { TimedValidity } from "../../fuse/validity.js";
-import type { Inode } from "../../proto/gen/types.js";
-import { FakeClock } from "../support/fake-clock.js";
-
-function inode(ino: number, change: Partial<Inode> = {}): Inode {
-  const time = { sec: 0, nsec: 0 };
-  return {
-    ino,
-    mode: 0o100644,
-    uid: 0,
-    gid: 0,
-    nlink: 1,
-    size: 0,
-    rdev: 0,
-    atime: time,
-    mtime: time,
-    ctime: time,
-    allocated: 0,
-    version: 1,
-    parent: 0,
-    inline: 0,
-    xattrs: 0,
-    target: Buffer.alloc(0),
-    policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },
-    ...change,
-  };
-}
+import { inode } from "../support/inode.js";
 
 describe("fuse HandleTable", () => {
   it("hands out numbers from 1, uses them again, and knows the closed ones", () => {
@@ -58,45 +31,6 @@ describe("fuse HandleTable", () => {
       .with.property("code", "ENFILE");
     table.remove(second);
     table.add({});
-  });
-});
-
-describe("fuse MetadataCache", () => {
-  it("believes an answer for as long as it is valid", () => {
-    const clock = new FakeClock();
-    const cache = new MetadataCache(new TimedValidity(clock, 1000));
-    cache.putInode(inode(5), cache.question());
-    cache.putDentry(1, Buffer.from("a"), 5, cache.question());
-    clock.jump(999);
-    expect(cache.inode(5)?.ino).to.equal(5);
-    expect(cache.dentry(1, Buffer.from("a"))).to.equal(5);
-    clock.jump(1);
-    expect(cache.inode(5)).to.equal(undefined);
-    expect(cache.ownership(5)).to.equal(undefined);
-    expect(cache.dentry(1, Buffer.from("a"))).to.equal(undefined);
-  });
-
-  it("passes over answers older than what is known, and keeps the owner when size and times are unknown", () => {
-    const cache = new MetadataCache(new TimedValidity(new FakeClock(), 1000));
-    cache.putInode(inode(5, { version: 9, size: 9 }), cache.question());
-    cache.putInode(inode(5, { version: 8, size: 8 }), cache.question());
-    expect(cache.inode(5)?.size).to.equal(9);
-    cache.changed(5, 77);
-    expect(cache.inode(5)).to.equal(undefined);
-    expect(cache.ownership(5)?.mode).to.equal(0o100644);
-    expect(cache.told(5)).to.equal(77);
-  });
-
-  it("is bounded", () => {
-    const cache = new MetadataCache(new TimedValidity(new FakeClock(), 1000));
-    for (let ino = 1; ino <= 40_000; ino++) {
-      cache.putInode(inode(ino), cache.question());
-      cache.putDentry(1, Buffer.from(String(ino)), ino, cache.question());
-    }
-    expect(cache.inode(1)).to.equal(undefined);
-    expect(cache.inode(40_000)?.ino).to.equal(40_000);
-    expect(cache.dentry(1, Buffer.from("1"))).to.equal(undefined);
-    expect(cache.dentry(1, Buffer.from("40000"))).to.equal(40_000);
   });
 });
 

@@ -4,12 +4,15 @@ import type {
   AttributeChange,
   CairnClient,
   Capacity,
+  Changes,
+  ChangeWatcher,
   DirectoryPage,
   FileContent,
   Metadata,
   Name,
   NewInode,
   RenameFlags,
+  Watch,
 } from "../../client/contract.js";
 import { type Clock, RealClock, type Timestamp } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
@@ -37,11 +40,51 @@ export interface MemoryClientOptions {
   before?: (call: string) => Promise<void> | void;
 }
 
+/** What a client hears of others, in the test's hands. */
+export class MemoryWatch implements Watch {
+  epoch = 1;
+  /** For how long answers may be believed, ms. */
+  trusted = 3_600_000;
+  /** Inodes that are not cached any more, in the order in which that was said. */
+  readonly forgotten: number[] = [];
+  readonly #watchers: ChangeWatcher[] = [];
+
+  trustMs(): number {
+    return this.trusted;
+  }
+
+  attach(watcher: ChangeWatcher): void {
+    this.#watchers.push(watcher);
+  }
+
+  forget(inos: readonly number[]): void {
+    this.forgotten.push(...inos);
+  }
+
+  /** Others have changed something. */
+  tell(changes: Partial<Changes>): void {
+    const none = { attributes: [], contents: [], names: [], nameless: [], forgotten: [] };
+    for (const watcher of this.#watchers) watcher.changed({ ...none, ...changes });
+  }
+
+  /** The connection is a new one. */
+  reconnect(): void {
+    this.epoch++;
+    for (const watcher of this.#watchers) watcher.missed();
+  }
+
+  /** What is open, as a namenode would be told. */
+  open(): number[] {
+    return this.#watchers.flatMap((watcher) => watcher.openInodes());
+  }
+}
+
 /** A cluster in memory behind the client's contract: for tests of what is built on it. */
 export class MemoryClient implements CairnClient {
   readonly cluster = randomUUID();
   readonly policy: Policy = { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 };
   readonly meta: Metadata;
+  readonly watch = new MemoryWatch();
   /** Calls of metadata so far, by name. */
   readonly calls: Record<string, number> = {};
   closed = false;
@@ -88,7 +131,7 @@ export class MemoryClient implements CairnClient {
   }
 
   /** Inodes without a name that are kept because somebody has them open. */
-  get held(): ReadonlySet<number> {
+  get held(): Set<number> {
     return this.#names.held;
   }
 

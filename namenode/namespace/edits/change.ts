@@ -41,6 +41,14 @@ export class Change {
     inode.ctime = this.time;
     inode.version = this.index;
     writeInode(this.kv, inode);
+    this.effects.touched ??= [];
+    this.effects.touched.push(inode.ino);
+  }
+
+  /** Notes that a name came or went. */
+  named(dir: number, name: Uint8Array): void {
+    this.effects.names ??= [];
+    this.effects.names.push({ dir, name });
   }
 
   /** As touch, for a change of content (a directory's names, a file's bytes): the modification time is the edit's, too. */

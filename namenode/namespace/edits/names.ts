@@ -76,6 +76,7 @@ function held(change: Change, dir: number, name: Uint8Array): Inode {
 /** Enters a name. The caller stores both inodes. */
 function addName(change: Change, dir: Inode, name: Uint8Array, inode: Inode): void {
   writeDentry(change.kv, dir.ino, name, inode);
+  change.named(dir.ino, name);
   dir.size += 1;
   if (!isDirectory(inode)) return;
   dir.nlink += 1;
@@ -85,6 +86,7 @@ function addName(change: Change, dir: Inode, name: Uint8Array, inode: Inode): vo
 /** Takes a name out. The caller stores both inodes. */
 function removeName(change: Change, dir: Inode, name: Uint8Array, inode: Inode): void {
   change.kv.delete(dentryKey(dir.ino, name));
+  change.named(dir.ino, name);
   dir.size -= 1;
   if (isDirectory(inode)) dir.nlink -= 1;
   invariant(dir.size >= 0 && dir.nlink >= 2, `directory ${dir.ino} has sound counts`);

@@ -211,7 +211,7 @@ describe("fuse kernel: replies", () => {
         fc.integer({ min: 0, max: 4096 }),
         fc.boolean(),
         (names, size, plus) => {
-          const out = new DirectoryReply(size, plus ? timeouts : undefined);
+          const out = new DirectoryReply(size, plus ? () => timeouts : undefined);
           const taken = names.findIndex((name, i) => {
             const entry = { name: Buffer.from(name), ino: i + 10, mode: 0o40755, next: i + 1 };
             return !out.add({ ...entry, attributes: () => (i === 0 ? undefined : { ...inode, ino: i + 10 }) });

@@ -13,6 +13,7 @@ import type { Key, KeyValue } from "../../../namenode/store/kv.js";
 import { MemoryStore } from "../../../namenode/store/memory.js";
 import { MemoryJournal } from "../../../namenode/store/memory-journal.js";
 import type { Store } from "../../../namenode/store/store.js";
+import { Callbacks } from "../../../namenode/watches/callbacks.js";
 import type { CallContext } from "../../../proto/dispatch.js";
 import { Locks, Namenode } from "../../../proto/gen/services.js";
 import type { CallIdInit, ExtentInit, Inode } from "../../../proto/gen/types.js";
@@ -65,6 +66,7 @@ export class World {
   readonly editor: JournaledEditor;
   readonly sessions: Sessions;
   readonly locks: LockCalls;
+  readonly callbacks = new Callbacks(silentLogger);
   readonly effects: Effects[] = [];
   readonly link = fakeLink();
   #handlers!: ReturnType<NamespaceService["handlers"]>;
@@ -77,7 +79,10 @@ export class World {
     this.sessions = new Sessions({ editor: this.editor, clock: this.clock, log: silentLogger, leaseMs: LEASE_MS });
     const tools = { editor: this.editor, sessions: this.sessions, log: silentLogger };
     this.locks = new LockCalls({ ...tools, room: () => undefined, incarnation: ++incarnations });
-    this.editor.onApplied((_edit, effects) => this.effects.push(effects));
+    this.editor.onApplied((edit, effects) => {
+      this.effects.push(effects);
+      this.callbacks.applied(edit, effects);
+    });
   }
 
   /** Replays what the journal has, formats an empty store, and opens session SESSION. */
@@ -100,6 +105,7 @@ export class World {
       clock,
       sessions,
       locks: world.locks,
+      callbacks: world.callbacks,
       manager: fakeManager,
       policy: POLICY,
       inlineBytes: 16,

@@ -1,0 +1,118 @@
+/** Names and directories that are remembered, at most. */
+const MAX_NAMES = 65_536;
+
+/** What is known of a name: the inode it stands for, or that there is none. */
+export type Meaning = number | "absent";
+
+interface Directory {
+  /** By name, the last one learned last; undefined: to be asked for, though the directory is complete. */
+  readonly names: Map<string, Meaning | undefined>;
+  /** Whether a name that is not here does not exist. */
+  complete: boolean;
+}
+
+/**
+ * Names by directory: what they stand for, which ones do not exist, and of which directories all are known. Bounded: the directory
+ * that was used least lately goes first, and of the last one its oldest names.
+ */
+export class Names {
+  readonly #max: number;
+  readonly #evicted: (dir: number) => void;
+  readonly #directories = new Map<number, Directory>();
+  /** Names and directories. */
+  #count = 0;
+
+  /** @param evicted called with a directory of which names were forgotten to make room */
+  constructor(evicted: (dir: number) => void, max = MAX_NAMES) {
+    this.#evicted = evicted;
+    this.#max = max;
+  }
+
+  /** Whether anything is known of names in a directory. */
+  has(dir: number): boolean {
+    return this.#directories.has(dir);
+  }
+
+  /** What a name means; undefined when that is not known. */
+  get(dir: number, name: string): Meaning | undefined {
+    const directory = this.#directories.get(dir);
+    if (directory === undefined) return undefined;
+    this.#directories.delete(dir);
+    this.#directories.set(dir, directory);
+    const { names, complete } = directory;
+    return names.get(name) ?? (complete && !names.has(name) ? "absent" : undefined);
+  }
+
+  put(dir: number, name: string, meaning: Meaning): void {
+    const directory = this.#directory(dir);
+    const { names } = directory;
+    if (meaning === "absent" && directory.complete) {
+      if (names.delete(name)) this.#count--;
+      return;
+    }
+    if (names.delete(name)) this.#count--;
+    names.set(name, meaning);
+    this.#count++;
+    this.#shrink();
+  }
+
+  /** What a name means is not known any more; what was known is returned. */
+  forget(dir: number, name: string): Meaning | undefined {
+    const directory = this.#directories.get(dir);
+    if (directory === undefined) return undefined;
+    const { names } = directory;
+    const known = names.get(name);
+    if (names.delete(name)) this.#count--;
+    if (directory.complete) {
+      names.set(name, undefined);
+      this.#count++;
+      this.#shrink();
+    }
+    return known;
+  }
+
+  /** All names of a directory are known now. */
+  complete(dir: number): void {
+    this.#directory(dir).complete = true;
+    this.#shrink();
+  }
+
+  /** Nothing of a directory's names is known any more. */
+  forgetDirectory(dir: number): void {
+    const directory = this.#directories.get(dir);
+    if (directory === undefined) return;
+    this.#directories.delete(dir);
+    this.#count -= 1 + directory.names.size;
+  }
+
+  clear(): void {
+    this.#directories.clear();
+    this.#count = 0;
+  }
+
+  #directory(dir: number): Directory {
+    let directory = this.#directories.get(dir);
+    if (directory !== undefined) this.#directories.delete(dir);
+    else {
+      directory = { names: new Map(), complete: false };
+      this.#count++;
+    }
+    this.#directories.set(dir, directory);
+    return directory;
+  }
+
+  #shrink(): void {
+    while (this.#count > this.#max) {
+      const [dir, directory] = this.#directories.entries().next().value as [number, Directory];
+      if (this.#directories.size > 1) this.forgetDirectory(dir);
+      else {
+        const [oldest] = directory.names.keys();
+        if (oldest === undefined) return;
+        directory.names.delete(oldest);
+        directory.complete = false;
+        this.#count--;
+      }
+      this.#evicted(dir);
+    }
+  }
+}

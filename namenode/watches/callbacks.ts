@@ -1,0 +1,168 @@
+import { LINK_HIGH_WATER } from "../../common/limits.js";
+import type { Logger } from "../../common/log.js";
+import { ClientPush } from "../../proto/gen/services.js";
+import type { Edit } from "../../proto/gen/types.js";
+import type { Link } from "../../proto/link.js";
+import type { Effects } from "../contract.js";
+import { Watcher, WatchTable } from "./watch-table.js";
+
+/** Inodes and names in one push, at most: with names of 255 bytes it stays far below MAX_MESSAGE. */
+const MAX_CHANGES = 4096;
+const NONE: readonly number[] = [];
+
+/** A client's connection, and what it is to be told at the end of this turn of the event loop. */
+class Connection extends Watcher {
+  readonly session: number;
+  readonly link: Link;
+  readonly attributes = new Set<number>();
+  readonly contents = new Set<number>();
+  readonly nameless = new Set<number>();
+  readonly forgotten = new Set<number>();
+  names: { dir: number; name: Uint8Array }[] = [];
+
+  constructor(session: number, link: Link) {
+    super();
+    this.session = session;
+    this.link = link;
+  }
+
+  get count(): number {
+    return this.attributes.size + this.contents.size + this.nameless.size + this.forgotten.size + this.names.length;
+  }
+
+  /** Hands what is to be told to its link. False: the client does not keep up. */
+  push(): boolean {
+    if (this.link.bufferedBytes > LINK_HIGH_WATER) return false;
+    this.link.push(ClientPush.changed, {
+      attributes: [...this.attributes].filter((ino) => !this.contents.has(ino)),
+      contents: [...this.contents],
+      names: this.names,
+      nameless: [...this.nameless],
+      forgotten: [...this.forgotten],
+    });
+    for (const told of [this.attributes, this.contents, this.nameless, this.forgotten]) told.clear();
+    this.names = [];
+    return true;
+  }
+}
+
+/**
+ * Tells clients that cache what others have changed: which connection was told of which inode is remembered here, in memory
+ * only, and every edit of another session to it is pushed, once per turn of the event loop. A client that does not keep up
+ * loses its connection, as does one whose connection breaks: it comes back, and believes nothing of before.
+ */
+export class Callbacks {
+  readonly #log: Logger;
+  readonly #table: WatchTable<Connection>;
+  readonly #connections = new Map<Link, Connection>();
+  readonly #told = new Set<Connection>();
+  #turnEnd: NodeJS.Immediate | undefined;
+
+  /** @param table how much may be watched */
+  constructor(log: Logger, table: WatchTable<Connection> = new WatchTable()) {
+    this.#log = log;
+    this.#table = table;
+  }
+
+  /** Watches of all clients. */
+  get size(): number {
+    return this.#table.size;
+  }
+
+  /** A session watches what it is told over a link from now on, until that closes. */
+  open(session: number, link: Link): void {
+    const connection = new Connection(session, link);
+    this.#connections.set(link, connection);
+    void link.closed.then(() => {
+      this.#connections.delete(link);
+      this.#told.delete(connection);
+      this.#table.clear(connection);
+    });
+  }
+
+  /** The client behind a link is being told of an inode (of a directory: of names in it). Before the next edit is made. */
+  told(link: Link, ...inos: readonly number[]): void {
+    const connection = this.#connections.get(link);
+    if (connection === undefined) return;
+    for (const ino of inos) {
+      const dropped = this.#table.add(connection, ino);
+      if (dropped === undefined) continue;
+      connection.overflowed = true;
+      connection.forgotten.add(dropped);
+      this.#tell(connection);
+    }
+  }
+
+  /** The client behind a link caches nothing of these inodes any more. */
+  forget(link: Link, inos: readonly number[]): void {
+    const connection = this.#connections.get(link);
+    if (connection !== undefined) for (const ino of inos) this.#table.remove(connection, ino);
+  }
+
+  /** The sessions, but for one, that may have an inode open. */
+  mayHaveOpen(ino: number, except: number): number[] {
+    const sessions = new Set<number>();
+    for (const { session } of this.#table.of(ino)) sessions.add(session);
+    for (const { session, overflowed } of this.#connections.values()) if (overflowed) sessions.add(session);
+    sessions.delete(except);
+    return [...sessions];
+  }
+
+  /** An edit has been applied. */
+  applied(edit: Edit, effects: Effects): void {
+    if (this.#connections.size === 0) return;
+    const by = edit.call?.session ?? 0;
+    const kept = keepsContent(edit);
+    for (const ino of effects.touched ?? NONE) {
+      for (const watcher of this.#table.of(ino)) {
+        if (watcher.session === by) continue;
+        (kept ? watcher.attributes : watcher.contents).add(ino);
+        this.#tell(watcher);
+      }
+    }
+    for (const { dir, name } of effects.names ?? []) {
+      for (const watcher of this.#table.of(dir)) {
+        if (watcher.session === by) continue;
+        watcher.names.push({ dir, name });
+        this.#tell(watcher);
+      }
+    }
+    if (effects.held !== undefined) this.#nameless(effects.held.ino, effects.held.sessions, by);
+  }
+
+  close(): void {
+    if (this.#turnEnd !== undefined) clearImmediate(this.#turnEnd);
+  }
+
+  #nameless(ino: number, sessions: readonly number[], by: number): void {
+    for (const connection of this.#connections.values()) {
+      if (connection.session === by || !sessions.includes(connection.session)) continue;
+      connection.nameless.add(ino);
+      this.#tell(connection);
+    }
+  }
+
+  #tell(connection: Connection): void {
+    this.#told.add(connection);
+    if (connection.count >= MAX_CHANGES) this.#push(connection);
+    else this.#turnEnd ??= setImmediate(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    this.#turnEnd = undefined;
+    for (const connection of this.#told) this.#push(connection);
+  }
+
+  #push(connection: Connection): void {
+    this.#told.delete(connection);
+    if (connection.push()) return;
+    this.#log.warn({ session: connection.session }, "a client does not keep up with the changes it is told of");
+    connection.link.terminate("it does not keep up with the changes it is told of");
+  }
+}
+
+/** Whether an edit leaves the content of the files it touches as it was. What is not known to do so does not. */
+function keepsContent(edit: Edit): boolean {
+  if (edit.setAttributes !== null) return edit.setAttributes.size === null;
+  return [edit.create, edit.link, edit.unlink, edit.rename, edit.setXattr, edit.removeXattr].some((op) => op !== null);
+}
