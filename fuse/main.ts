@@ -14,7 +14,7 @@ import type { MountSettings } from "./settings.js";
 export async function runMount(settings: MountSettings): Promise<void> {
   tuneForStreams();
   const log = createLogger("mount", settings.logLevel);
-  const { namenode, secretFile, mountpoint, patienceMs } = settings;
+  const { namenode, secretFile, mountpoint, subdir, patienceMs } = settings;
   const secret = secretFile === undefined ? undefined : await readSecret(secretFile);
   const client = await connectClient({
     namenode,
@@ -24,7 +24,7 @@ export async function runMount(settings: MountSettings): Promise<void> {
     watch: true,
     patienceMs,
   });
-  await serve(client, settings, namenode, log);
+  await serve(client, settings, settings.source ?? (subdir === "/" ? namenode : `${namenode}:${subdir}`), log);
   // Threads of libfuse that wait for programs which never let go must not keep the process.
   process.exit();
 }

@@ -5,9 +5,16 @@ export interface Announcement {
   readonly binding: string;
 }
 
-/** Tells the process that started this one, where it listens (Node's IPC channel), and lets go of it. */
-export function announce(mounted: Announcement): void {
-  process.send?.(mounted, undefined, undefined, () => {
+/** Why a mount could not be made: the sentence and the errno of the error. */
+export interface Refusal {
+  readonly refused: string;
+  readonly code: string;
+}
+
+/** Tells the process that started this one, where it listens (Node's IPC channel), how it went, and lets go of it. */
+export function announce(outcome: Announcement | Refusal): void {
+  if (!process.connected) return;
+  process.send?.(outcome, undefined, undefined, () => {
     // It may have gone: then nobody is waiting.
     if (process.connected) process.disconnect();
   });

@@ -22,6 +22,10 @@ export const mountSettings = {
     z.enum(BINDINGS),
     "auto",
   ),
+  source: setting(
+    "how the list of mounts names what is mounted; default: the namenode and the folder",
+    z.string().min(1).optional(),
+  ),
   subdir: setting("the folder of the cluster that is mounted", z.string().startsWith("/"), "/"),
   readOnly: setting("let nobody change anything", flag, false),
   suid: setting("whether setuid and setgid bits have effect; default: when root mounts", flag.optional()),
@@ -41,6 +45,10 @@ export const mountSettings = {
     "how long a stop waits for programs that use the mount, ms",
     integer(0, 3_600_000),
     UNMOUNT_TIMEOUT_MS,
+  ),
+  logFile: setting(
+    "log of a mount in the background; default: a file in /var/log/cairn, or ~/.cairn/log",
+    z.string().min(1).optional(),
   ),
   logLevel: setting(`what is logged: ${LOG_LEVELS.join(", ")}`, z.enum(LOG_LEVELS), "info"),
 };

@@ -1,6 +1,7 @@
 import { CairnError } from "../common/errors.js";
 import type { Inode } from "../proto/gen/types.js";
 import { FileSystem, type FileSystemParts } from "./core.js";
+import { withAttributes } from "./inode.js";
 import type { AttributeUpdate, Caller, DirectoryEntry, Opened } from "./types.js";
 
 /** Whom everything belongs to on a mount; absent: as it is. */
@@ -99,6 +100,6 @@ export class SquashedFileSystem extends FileSystem {
   }
 
   #shown(inode: Inode): Inode {
-    return { ...inode, ...this.#owner };
+    return withAttributes(inode, this.#owner);
   }
 }

@@ -13,7 +13,7 @@ import type {
 import { CairnError, codeOf } from "../common/errors.js";
 import { ROOT_INO } from "../common/limits.js";
 import type { Inode } from "../proto/gen/types.js";
-import { isDirectory } from "./inode.js";
+import { isDirectory, withAttributes } from "./inode.js";
 
 /**
  * The client of a cluster seen from one directory of it: this directory is the root, and has the root's number. There is no way out:
@@ -113,7 +113,7 @@ class SubtreeMetadata implements Metadata {
 
   async readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage> {
     const { entries, more } = await this.#meta.readDirectory(this.#ino(dir), after, limit);
-    return { entries: entries.map((entry) => ({ ...entry, inode: this.#shown(entry.inode) })), more };
+    return { entries: entries.map(({ name, inode }) => ({ name, inode: this.#shown(inode) })), more };
   }
 
   async create(
@@ -190,6 +190,6 @@ class SubtreeMetadata implements Metadata {
   #shown(inode: Inode): Inode {
     const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
     const ino = number(inode.ino);
-    return { ...inode, ino, parent: ino === ROOT_INO ? ROOT_INO : number(inode.parent) };
+    return withAttributes(inode, { ino, parent: ino === ROOT_INO ? ROOT_INO : number(inode.parent) });
   }
 }

@@ -3,7 +3,8 @@ import { CairnError, messageOf } from "../../common/errors.js";
 import { Admin } from "../../proto/gen/services.js";
 import type { StatusReply } from "../../proto/gen/types.js";
 import { withNamenode } from "../admin/connect.js";
-import { type Daemon, lastLines, type Started } from "./daemons.js";
+import { lastLines, type Started } from "../background.js";
+import type { Daemon } from "./daemons.js";
 import type { Layout } from "./layout.js";
 import { answers, mountedAt } from "./mountpoint.js";
 
@@ -43,7 +44,7 @@ export function datanodesReady(port: number, datanodePorts: readonly number[], w
 /** Waits until the mountpoint has a file system that answers, and a mount started just now has said what it is. */
 export function mountReady(mountpoint: string, wait: Wait): Promise<void> {
   return until(wait, async () => {
-    const silent = [...wait.started].some(([daemon, { mounted }]) => wait.daemons.includes(daemon) && !mounted());
+    const silent = [...wait.started].some(([daemon, { said }]) => wait.daemons.includes(daemon) && !said());
     if (silent || (await mountedAt(mountpoint)) === undefined) return `nothing is mounted on ${mountpoint} yet`;
     return (await answers(mountpoint)) ? undefined : `the file system on ${mountpoint} does not answer`;
   });
@@ -76,7 +77,7 @@ async function until(wait: Wait, check: () => Promise<string | undefined>): Prom
 }
 
 function failure(layout: Layout, daemon: Daemon, why: string): CairnError {
-  const lines = lastLines(layout, daemon.name, SHOWN_LINES).map((line) => `    ${line}`);
+  const lines = lastLines(layout.log(daemon.name), SHOWN_LINES).map((line) => `    ${line}`);
   return new CairnError(
     "EIO",
     `${daemon.name} failed: ${why}. The end of its log, ${layout.log(daemon.name)}:\n${lines.join("\n")}\n`,

@@ -2,8 +2,9 @@ import { existsSync, mkdirSync } from "node:fs";
 import { resolve } from "node:path";
 import { CairnError } from "../../common/errors.js";
 import { NAMENODE_PORT } from "../../common/limits.js";
+import type { Started } from "../background.js";
 import { type ClusterConfig, MAX_DATANODES, readConfigIfAny, writeConfig } from "./config.js";
-import { type Daemon, daemonsOf, runningPid, type Started, startDaemon } from "./daemons.js";
+import { type Daemon, daemonsOf, runningPid, startDaemon } from "./daemons.js";
 import type { Layout } from "./layout.js";
 import { withLock } from "./lock.js";
 import { answers, clear, mountedAt } from "./mountpoint.js";
@@ -57,8 +58,13 @@ export function startCluster(layout: Layout, options: StartOptions, say: (line: 
     await mendMountpoint(layout, config, mount, say);
     start(mount);
     await mountReady(config.mount, { layout, daemons: [mount], started });
-    return { config, started: [...started.keys()], binding: started.get(mount)?.mounted()?.binding };
+    return { config, started: [...started.keys()], binding: bindingOf(started.get(mount)) };
   });
+}
+
+function bindingOf(mount: Started | undefined): string | undefined {
+  const said = mount?.said();
+  return said !== undefined && "binding" in said ? said.binding : undefined;
 }
 
 /** What the cluster is to be: the options, else what it was, else the defaults; with ports that can be had. */

@@ -1,0 +1,108 @@
+// Mounts as administrators make them: in the background, through mount(8), and mended where they have died or hang.
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "chai";
+import { processInfo } from "../../cli/cluster/process.js";
+import { mountAt } from "../../fuse/mountinfo.js";
+import { CAIRN, TestCluster } from "../support/cluster.js";
+import { run, sh } from "../support/run.js";
+import { until } from "../support/until.js";
+
+const HELPER = "/sbin/mount.cairn";
+const SLOW = { timeoutMs: 60_000 };
+
+describe("mounting a cluster", function () {
+  this.timeout(240_000);
+  let cluster: TestCluster;
+  let folder: string;
+  let installed = false;
+  before(async () => {
+    cluster = await TestCluster.start({ datanodes: 1 });
+    await sh(`mkdir ${cluster.mount}/projects && echo hello > ${cluster.mount}/projects/file`);
+  });
+  beforeEach(() => {
+    // Below the cluster's root, so that whatever is left there goes with it.
+    folder = mkdtempSync(join(cluster.root, "mounting-"));
+  });
+  after(() => {
+    if (installed) rmSync(HELPER, { force: true });
+    cluster.destroy();
+  });
+
+  /** Where mounts in the background log. */
+  const log = () => join(cluster.root, "mounting.log");
+
+  /** The processes that serve a mountpoint. */
+  async function daemons(mountpoint: string): Promise<number[]> {
+    const { stdout } = await run("pgrep", ["-f", `^[^ ]*node ${CAIRN} mount ${mountpoint} `]);
+    return stdout.split("\n").filter(Boolean).map(Number);
+  }
+
+  it("is done in the background, of one folder, and undone by umount(8), with the daemon", async () => {
+    const args = ["mount", "--background", "--log-file", log(), "/projects", folder, "--read-only"];
+    expect(await cluster.ok(args)).to.equal("");
+    expect(await sh(`cat ${folder}/file`)).to.equal("hello\n");
+    expect((await run("touch", [`${folder}/new`])).stderr).to.match(/Read-only file system/);
+    expect((await mountAt(folder))?.source).to.equal(`127.0.0.1:${cluster.port}:/projects`);
+    const [pid] = await daemons(folder);
+    await sh(`umount ${folder}`);
+    await until(() => processInfo(pid ?? 0) === undefined, { ...SLOW, what: "the daemon to end" });
+  });
+
+  it("says in one sentence why it cannot be", async () => {
+    for (const [args, why, code] of [
+      [["/missing", folder], /^cairn: mount \/missing of the cluster: .*\(ENOENT\)\n$/, 1],
+      [["/projects", `${folder}/missing`], /^cairn: mount on .*missing.*\(ENOENT\)\n$/, 1],
+      [["-o", "speed=11", folder], /unknown mount option "speed"/, 2],
+    ] as const) {
+      const outcome = await cluster.cairn(["mount", "--background", "--log-file", log(), ...args]);
+      expect(outcome.stderr).to.match(why);
+      expect(outcome.code, outcome.stderr).to.equal(code);
+    }
+    expect(await daemons(folder)).to.deep.equal([]);
+  });
+
+  it("is done by mount(8), as fstab has it", async function () {
+    if (existsSync(HELPER)) this.skip(); // somebody's own: not ours to replace
+    installed = true;
+    const top = join(CAIRN, "../../..");
+    await sh(`sed -e "s|@NODE@|${process.execPath}|" -e "s|@CAIRN@|${CAIRN}|" ${top}/scripts/mount.cairn > ${HELPER}`);
+    await sh(`chmod 755 ${HELPER}`);
+    const source = `127.0.0.1:${cluster.port}:/projects`;
+    const fstab = join(cluster.root, "fstab");
+    await sh(
+      `echo '${source} ${folder} cairn ro,cache-ms=100,log-file=${log()},_netdev,noauto,x-systemd.automount 0 0' > ${fstab}`,
+    );
+    await sh(`mount -T ${fstab} ${folder}`);
+    expect(await sh(`cat ${folder}/file`)).to.equal("hello\n");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).to.match(new RegExp(`${folder} ro,.* fuse.cairn ${source} `));
+    await sh(`umount ${folder}`);
+    const refused = await run("mount", [
+      "-t",
+      "cairn",
+      "-o",
+      `log-file=${log()}`,
+      `127.0.0.1:${cluster.port}:/missing`,
+      folder,
+    ]);
+    expect(refused.code).to.equal(32);
+    expect(refused.stderr).to.match(/mount \/missing of the cluster/);
+    expect((await run("mount", ["-t", "cairn", "-o", "speed=11", source, folder])).code).to.equal(1);
+  });
+
+  it("is mended by cluster start when the daemon was stopped, or hangs", async () => {
+    const before = cluster.pid("mount");
+    await cluster.kill("mount", "SIGSTOP");
+    await cluster.up();
+    expect(cluster.pid("mount")).to.equal(before); // woken
+    expect(await sh(`cat ${cluster.mount}/projects/file`)).to.equal("hello\n");
+  });
+
+  it("ends with the cluster, also when its daemon was stopped", async () => {
+    await cluster.kill("mount", "SIGSTOP");
+    await cluster.down();
+    expect(await mountAt(cluster.mount)).to.equal(undefined);
+    await cluster.up();
+    expect(await sh(`cat ${cluster.mount}/projects/file`)).to.equal("hello\n");
+  });
+});
