@@ -1,11 +1,15 @@
 // The jobs of scripts/bench. Each gives a rate, more being better, of work done in a folder of the mount.
 import { randomBytes } from "node:crypto";
-import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync, writeFileSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MIB = 1 << 20;
-const SMALL_FILE = 4096;
+/** Reads, and writes, of rand_4k_read_cold and rand_4k_write. */
+const RANDOM_OPERATIONS = 1000;
+/** Threads of the child process, so that what is done eight at a time is. */
+const THREADS = 8;
+const CHILD = fileURLToPath(new URL("bench-child.mjs", import.meta.url));
 /** Files per folder of the tar. */
 const FOLDER = 50;
 /** Largest file of the tar, bytes; on average they have half of it. */
@@ -43,13 +47,53 @@ async function haveLarge(dir, context) {
 
 /** The small files in the folder. */
 async function haveSmall(dir, context) {
-  if (!existsSync(join(dir, "small"))) await inChild("create", join(dir, "small"), context);
+  if (!existsSync(join(dir, "small"))) await timed("create", join(dir, "small"), context);
 }
 
-/** Runs one of CHILD in another process, so that a hanging mount cannot hang this one; resolves to its seconds. */
-async function inChild(action, dir, { run, files }) {
-  const { output } = await run(process.execPath, [fileURLToPath(import.meta.url), action, dir, String(files)]);
+/** The tar's files in the folder. */
+async function haveTree(dir, context) {
+  if (existsSync(join(dir, "tree"))) return;
+  await context.run("tar", ["-xf", context.tar, "-C", dir]);
+}
+
+/** Runs an action of bench-child.mjs in another process, so that a hanging mount cannot hang this one; resolves to its seconds. */
+async function timed(action, path, { run, files }, count = files) {
+  const { output } = await run("env", [
+    `UV_THREADPOOL_SIZE=${THREADS}`,
+    process.execPath,
+    CHILD,
+    action,
+    path,
+    String(count),
+  ]);
   return Number(output);
+}
+
+/** A job of thousands of small operations, cold, on files that are there already. */
+function coldOnSmall(action) {
+  return {
+    unit: "files/s",
+    cold: true,
+    setUp: haveSmall,
+    async rate(dir, context) {
+      await dropCaches(context);
+      return context.files / (await timed(action, join(dir, "small"), context));
+    },
+  };
+}
+
+/** A job that makes small files in a new folder. */
+function creating(action) {
+  return {
+    unit: "files/s",
+    async rate(dir, context, pair) {
+      const path = join(dir, `${action}-${pair}`);
+      await settle(context);
+      const seconds = await timed(action, path, context);
+      await context.run("rm", ["-r", path]);
+      return context.files / seconds;
+    },
+  };
 }
 
 /**
@@ -96,23 +140,45 @@ export const JOBS = {
       return megabytes(context, took);
     },
   },
-  create_4k: {
-    unit: "files/s",
-    async rate(dir, context, pair) {
-      const path = join(dir, `create-${pair}`);
-      await settle(context);
-      const seconds = await inChild("create", path, context);
-      await context.run("rm", ["-r", path]);
-      return context.files / seconds;
-    },
-  },
-  stat_cold: {
-    unit: "files/s",
+  rand_4k_read_cold: {
+    unit: "reads/s",
     cold: true,
-    setUp: haveSmall,
+    setUp: haveLarge,
     async rate(dir, context) {
       await dropCaches(context);
-      return context.files / (await inChild("stat", join(dir, "small"), context));
+      return RANDOM_OPERATIONS / (await timed("readAnywhere", join(dir, "large"), context, RANDOM_OPERATIONS));
+    },
+  },
+  rand_4k_write: {
+    unit: "writes/s",
+    async rate(dir, context, pair) {
+      const path = join(dir, `random-${pair}`);
+      await context.run("cp", [context.large, path]);
+      await settle(context);
+      const seconds = await timed("writeAnywhere", path, context, RANDOM_OPERATIONS);
+      await context.run("rm", [path]);
+      return RANDOM_OPERATIONS / seconds;
+    },
+  },
+  create_4k: creating("create"),
+  create_4k_8: creating("createEightAtATime"),
+  stat_cold: coldOnSmall("stat"),
+  read_4k_cold: coldOnSmall("read"),
+  rename: {
+    unit: "files/s",
+    setUp: haveSmall,
+    async rate(dir, context) {
+      return (2 * context.files) / (await timed("renameThereAndBack", join(dir, "small"), context));
+    },
+  },
+  unlink: {
+    unit: "files/s",
+    async rate(dir, context, pair) {
+      const path = join(dir, `unlink-${pair}`);
+      await timed("create", path, context);
+      const seconds = await timed("unlink", path, context);
+      await context.run("rmdir", [path]);
+      return context.files / seconds;
     },
   },
   untar: {
@@ -127,27 +193,26 @@ export const JOBS = {
       return context.files / seconds;
     },
   },
-};
-
-/** What is timed inside of a child process: thousands of system calls, one after the other. */
-const CHILD = {
-  create(dir, files) {
-    const bytes = randomBytes(SMALL_FILE);
-    for (let i = 0; i < files; i++) {
-      const fd = openSync(join(dir, String(i)), "wx");
-      writeSync(fd, bytes);
-      closeSync(fd);
-    }
+  grep_cold: {
+    unit: "files/s",
+    cold: true,
+    setUp: haveTree,
+    async rate(dir, context) {
+      await dropCaches(context);
+      // 1: found nothing, which is right.
+      const search = 'grep -rq "no file of random bytes has this" "$0"; test $? = 1';
+      const { seconds } = await context.run("sh", ["-c", search, join(dir, "tree")]);
+      return context.files / seconds;
+    },
   },
-  stat(dir, files) {
-    for (let i = 0; i < files; i++) statSync(join(dir, String(i)));
+  rm_tree: {
+    unit: "files/s",
+    async rate(dir, context, pair) {
+      const path = join(dir, `rm-${pair}`);
+      await context.run("mkdir", [path]);
+      await context.run("tar", ["-xf", context.tar, "-C", path]);
+      const { seconds } = await context.run("rm", ["-r", path]);
+      return context.files / seconds;
+    },
   },
 };
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const [action, dir, files] = process.argv.slice(2);
-  if (action === "create") mkdirSync(dir);
-  const start = performance.now();
-  CHILD[action](dir, Number(files));
-  process.stdout.write(String((performance.now() - start) / 1000));
-}

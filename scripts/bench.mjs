@@ -27,6 +27,7 @@ Where and how much:
 
 Prints a table, then one line of JSON. Examples:
   scripts/bench --a "--datanodes 3" --b "--datanodes 1" --only cp_in,cat_cold
+  scripts/bench --a CAIRN_MOUNT_BINDING=kernel --b CAIRN_MOUNT_BINDING=fuse-native
   scripts/bench --on /var/tmp --against /mnt/other
 `;
 
