@@ -6,6 +6,7 @@ import { within } from "./deadline.js";
 import type { MountFlags } from "./flags.js";
 import { mountKernel } from "./kernel/mount.js";
 import { mountAt } from "./mountinfo.js";
+import { checkFusermount } from "./native/fusermount.js";
 import { mountNative } from "./native/mount.js";
 import { unmount } from "./umount.js";
 
@@ -44,8 +45,10 @@ export async function bind(
   tools: { clock: Clock; log: Logger },
 ): Promise<Bound> {
   const { binding } = options;
-  const native = () =>
-    attempt("fuse-native", mountpoint, tools.clock, () => mountNative(fs, mountpoint, options, tools.log));
+  const native = async () => {
+    await checkFusermount(options.allowOther);
+    return attempt("fuse-native", mountpoint, tools.clock, () => mountNative(fs, mountpoint, options, tools.log));
+  };
   if (binding === "fuse-native") return native();
   try {
     if (process.getuid?.() !== 0) throw new CairnError("EPERM", "only root may mount with the kernel binding");

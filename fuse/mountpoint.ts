@@ -64,7 +64,7 @@ async function checkDevice(): Promise<void> {
       codeOf(err),
       missing
         ? `use FUSE: ${DEVICE} is missing; load the kernel module (modprobe fuse), or hand the device to the container`
-        : `use FUSE: ${DEVICE} may not be opened by this user`,
+        : `use FUSE: ${DEVICE} may not be opened by this user (mount as root, or have root say: chmod 666 ${DEVICE})`,
       err,
     );
   }

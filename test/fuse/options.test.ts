@@ -1,8 +1,10 @@
 // What a mount is told when it begins.
-import { mkdir, readdir, readFile, rmdir, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, rmdir, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { flagWords } from "../../fuse/flags.js";
+import { checkFusermount } from "../../fuse/native/fusermount.js";
 import { rejection } from "../support/rejection.js";
 import { BOTH, shell, startMount, type TestMount, type TestSettings } from "./mounted.js";
 
@@ -16,6 +18,33 @@ describe("mount flags", () => {
     expect(() => flagWords({ readOnly: false, exec: true, dev: true }, false))
       .to.throw(/only root/)
       .with.property("code", "EPERM");
+  });
+});
+
+describe("mounting without being root", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cairn-fusermount-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it("says what is missing, and what to do", async () => {
+    const system = { root: false, path: `/nonexistent:${folder}`, conf: join(folder, "fuse.conf") };
+    const refused = async (allowOther: boolean) => {
+      const { code, message } = await rejection(checkFusermount(allowOther, system));
+      return `${message} ${code}`;
+    };
+    expect(await refused(false)).to.match(/not installed \(apt-get install fuse3\) ENOENT/);
+    await writeFile(join(folder, "fusermount"), "");
+    expect(await refused(false)).to.match(/not setuid root .*chmod u\+s.* EPERM/);
+    await chmod(join(folder, "fusermount"), 0o4755);
+    await checkFusermount(false, system);
+    expect(await refused(true)).to.match(/user_allow_other.* EPERM/);
+    await writeFile(system.conf, "#user_allow_other\n");
+    expect(await refused(true)).to.match(/user_allow_other.* EPERM/);
+    await writeFile(system.conf, "mount_max = 9\nuser_allow_other\n");
+    await checkFusermount(true, system);
+    await checkFusermount(true, { ...system, root: true, path: "" });
   });
 });
 
