@@ -14,11 +14,12 @@ import { BlockCache } from "./block-cache.js";
 import { BlockReader } from "./block-reader.js";
 import { CachedBlocks } from "./cached-blocks.js";
 import { Content, type ContentContext } from "./content.js";
-import type { CairnClient, Changes, FileContent, Metadata, Watch } from "./contract.js";
+import type { CairnClient, Changes, FileContent, FileLocks, Metadata, Watch } from "./contract.js";
 import { DatanodeHealth } from "./health.js";
 import type { ClientIo } from "./io.js";
 import { LocalBlocks } from "./local-blocks.js";
 import { type LocalFiles, machineFiles } from "./local-files.js";
+import { SessionLocks } from "./locks.js";
 import { SessionMetadata } from "./metadata.js";
 import { PacketPool } from "./packet.js";
 import { ReadBuffers } from "./read-buffers.js";
@@ -123,11 +124,13 @@ export async function connectClient(options: ClientOptions): Promise<CairnClient
   const buffers = new ReadBuffers();
   const cache = new BlockCache(options.readMemory ?? DEFAULTS.readMemory, buffers);
   const blocks = new CachedBlocks(new BlockReader(io, local, buffers), cache);
-  return new Client(io, local, { blocks, readPatienceMs: options.readPatienceMs ?? DEFAULTS.readPatienceMs });
+  const locks = new SessionLocks({ session, dispatcher, clock, log });
+  return new Client(io, local, locks, { blocks, readPatienceMs: options.readPatienceMs ?? DEFAULTS.readPatienceMs });
 }
 
 class Client implements CairnClient {
   readonly meta: Metadata;
+  readonly locks: FileLocks;
   readonly #io: ClientIo;
   readonly #local: LocalBlocks | undefined;
   readonly #context: ContentContext;
@@ -137,10 +140,12 @@ class Client implements CairnClient {
   constructor(
     io: ClientIo,
     local: LocalBlocks | undefined,
+    locks: FileLocks,
     reading: Pick<ContentContext, "blocks" | "readPatienceMs">,
   ) {
     this.#io = io;
     this.#local = local;
+    this.locks = locks;
     this.meta = new SessionMetadata(io.session);
     this.#context = {
       ...reading,

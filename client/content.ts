@@ -60,6 +60,10 @@ export class Content implements FileContent {
     this.#reader.opened(inode);
   }
 
+  refreshed(inode: Inode): void {
+    this.#reader.opened(inode);
+  }
+
   get size(): number {
     return Math.max(this.#reader.inode.size, this.#writer.end);
   }
@@ -119,6 +123,10 @@ export class Content implements FileContent {
     const { inode } = await this.#context.io.session.change(Namenode.setAttributes, { ino: this.ino, size });
     this.#reader.truncated(inode);
     return inode;
+  }
+
+  settle(): Promise<void> {
+    return this.#writer.settle(false);
   }
 
   flush(): Promise<void> {

@@ -2,6 +2,7 @@
 
 import type { Timestamp } from "../common/clock.js";
 import type { Dentry, Inode, Policy, PolicyInit } from "../proto/gen/types.js";
+import type { FileLock, TakenLock } from "../proto/lock.js";
 
 /** A name in a directory, as bytes: 1..255 of them, no '/' and no NUL. */
 export type Name = Uint8Array;
@@ -130,12 +131,16 @@ export interface FileContent {
   setAttributes(change: AttributeChange): boolean;
   /** Sets the size, committed when this resolves. Unflushed writes before it are committed first. */
   truncate(size: number): Promise<Inode>;
+  /** Commits everything written so far. What goes wrong is thrown by the next flush or fsync. */
+  settle(): Promise<void>;
   /** Commits everything written so far. Throws, once, the first error since the last flush or fsync. */
   flush(): Promise<void>;
   /** As flush, and everything is on the disks of datanodes and namenode. */
   fsync(): Promise<void>;
   /** The inode's attributes with the effect of what is unflushed. */
   attributes(committed: Inode): Inode;
+  /** The file is this by now: from now on reads see what others have committed. */
+  refreshed(inode: Inode): void;
   /** Gives the content up: one call for each open(). The last one flushes, and throws what flush throws. */
   close(): Promise<void>;
 }
@@ -179,10 +184,32 @@ export interface Watch {
   forget(inos: readonly number[]): void;
 }
 
+/** Whose locks, on which file. */
+export type LockPlace = Pick<FileLock, "ino" | "space" | "owner">;
+
+/**
+ * Locks on files, which hold against the owners of all clients. They end with this client's session; if it ended without this
+ * client's doing (no connection for longer than the lease), its locks are lost.
+ */
+export interface FileLocks {
+  /** The first lock in the way of one; undefined when it could be had. */
+  test(lock: TakenLock): Promise<TakenLock | undefined>;
+  /**
+   * Locks a range, changes its lock, or unlocks it. EAGAIN when another has it and `wait` is not set; else resolves when it is
+   * free. EDEADLK, ENOLCK. EINTR, soon, when the signal is aborted: then nothing has been locked.
+   */
+  set(lock: FileLock, how?: { wait?: boolean; signal?: AbortSignal }): Promise<void>;
+  /** Whether an owner may have anything locked of a file. */
+  holds(place: LockPlace): boolean;
+  /** Called with the owners whose locks are lost. */
+  onLost(listener: (places: readonly LockPlace[]) => void): void;
+}
+
 /** A client of one cluster. */
 export interface CairnClient {
   readonly meta: Metadata;
   readonly watch: Watch;
+  readonly locks: FileLocks;
   /** The cluster's id and default policy. */
   readonly cluster: string;
   readonly policy: Policy;

@@ -9,6 +9,7 @@ import type { Dispatcher } from "../proto/dispatch.js";
 import { ClientPush, Namenode, WatchPush } from "../proto/gen/services.js";
 import type { Block, CallIdInit, OpenSessionReply, Policy } from "../proto/gen/types.js";
 import type { Link } from "../proto/link.js";
+import { encodeLock, type TakenLock } from "../proto/lock.js";
 import type { AnyMethod, ReplyOf, RequestOf } from "../proto/method.js";
 import { Patience } from "./patience.js";
 import { SessionWatch } from "./watch.js";
@@ -56,9 +57,12 @@ export class Session {
   readonly pending = new Map<number, Block>();
   /** How far the namenode's answers may be believed. */
   readonly watch: SessionWatch;
+  /** What this client has locked for certain: told to a namenode that was started since. */
+  locks: () => TakenLock[] = () => [];
   readonly #options: SessionOptions;
   readonly #link: PersistentLink;
   readonly #unfinished = new Set<number>();
+  readonly #openListeners: ((reply: OpenSessionReply) => void)[] = [];
   #nextSequence = 1;
   #opened: OpenSessionReply | undefined;
   #synced = 0;
@@ -132,15 +136,24 @@ export class Session {
     return this.#reply.inlineBytes;
   }
 
-  /** A call that changes nothing, or may be done twice. Repeated until the patience ends. */
-  async call<M extends AnyMethod>(method: M, request: RequestOf<M>): Promise<ReplyOf<M>> {
+  /** Called whenever the session has been opened again, before any other call is made over the new connection. */
+  onOpened(listener: (reply: OpenSessionReply) => void): void {
+    this.#openListeners.push(listener);
+  }
+
+  /**
+   * A call that changes nothing, or may be done twice. Repeated until the patience ends.
+   * @param signal when it is aborted the call is not sent any more, and ECANCELED
+   */
+  async call<M extends AnyMethod>(method: M, request: RequestOf<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
     const patience = new Patience(this.#options.clock, this.#options.patienceMs);
     for (;;) {
       if (this.#closed) throw new CairnError("ENOTCONN", `${method.name}: the client is closed`);
+      if (signal?.aborted) throw new CairnError("ECANCELED", `${method.name}: given up`);
       try {
         const deadlineMs = Math.max(1, Math.min(DEFAULT_DEADLINE_MS, patience.left));
         const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
-        const reply: ReplyOf<M> = await this.#link.call(method, request, { deadlineMs });
+        const reply: ReplyOf<M> = await this.#link.call(method, request, { deadlineMs, ...(signal && { signal }) });
         this.watch.answered(sent, epoch);
         this.#note(reply);
         return reply;
@@ -195,7 +208,9 @@ export class Session {
     const pending = [...this.pending.values()];
     const { wanted: watch } = this.watch;
     const sent = clock.monotonic();
-    const request = { session: this.id, name, host: hostName, pending, watch, open: this.watch.open() };
+    const [locks, incarnation] = [this.locks().map(encodeLock), this.#opened?.incarnation ?? 0];
+    const session = { session: this.id, name, host: hostName, pending, incarnation, locks };
+    const request = { ...session, watch, open: this.watch.open() };
     const reply = await link.call(Namenode.openSession, request);
     const before = this.#opened?.cluster ?? reply.cluster;
     if (before !== reply.cluster) {
@@ -209,6 +224,7 @@ export class Session {
     this.#noteSynced(reply.syncedIndex);
     this.#keepAlive?.clear();
     this.#keepAlive = clock.every(Math.max(1, reply.leaseMs / RENEWALS_PER_LEASE), () => void this.#renew());
+    for (const listener of this.#openListeners) listener(reply);
     log.info({ namenode: link.peer, session: this.id, pending: pending.length }, "connected to the namenode");
   }
 

@@ -72,6 +72,11 @@ export function covers(pieces: readonly LockPiece[], range: Omit<LockPiece, "pid
   return false;
 }
 
+/** The part of a piece that lies in a range, which it overlaps. */
+export function clipped(piece: LockPiece, range: { first: bigint; last: bigint }): LockPiece {
+  return { ...piece, first: max(piece.first, range.first), last: min(piece.last, range.last) };
+}
+
 function one(kind: LockKind | undefined, first: bigint, last: bigint, pid: number): LockPiece[] {
   return kind === undefined ? [] : [{ kind, first, last, pid }];
 }

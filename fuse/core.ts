@@ -5,6 +5,7 @@ import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_NAME, ROOT_INO } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
+import type { TakenLock } from "../proto/lock.js";
 import { MetadataCache, type Question } from "./cache.js";
 import { DirectoryStream } from "./directory.js";
 import { FileHandles } from "./files.js";
@@ -12,6 +13,7 @@ import { HandleTable } from "./handles.js";
 import { Holds } from "./holds.js";
 import { isDirectory, isRegular, statisticsOf } from "./inode.js";
 import { Listing } from "./listing.js";
+import { type LockAsked, MountLocks } from "./locks.js";
 import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, KernelCache, Opened } from "./types.js";
 import { Watching } from "./watching.js";
 import { checkXattrName } from "./xattr.js";
@@ -41,6 +43,7 @@ export class FileSystem {
   readonly #cache: MetadataCache;
   readonly #files: FileHandles;
   readonly #holds: Holds;
+  readonly #locks: MountLocks;
   readonly #watch: Watch;
   readonly #watching: Watching;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
@@ -56,6 +59,8 @@ export class FileSystem {
     });
     this.#watching = new Watching({ watch: client.watch, cache: this.#cache, holds: this.#holds, clock, kernelMs });
     this.#files = new FileHandles(client, this.#cache, this.#holds, log);
+    const refresh = async (ino: number) => this.#files.refreshed(await this.#ask(ino));
+    this.#locks = new MountLocks(client.locks, this.#files, refresh, log);
   }
 
   // ---- what the kernel may believe ----
@@ -355,9 +360,18 @@ export class FileSystem {
     return this.#files.write(handle, offset, data);
   }
 
-  /** close(2) of one descriptor: commits what was written, and reports what went wrong with it. */
-  flush(handle: number, _caller: Caller): Promise<void> {
-    return this.#files.flush(handle);
+  /**
+   * close(2) of one descriptor: commits what was written, and reports what went wrong with it. Ranges of the file that the process
+   * has locked are unlocked.
+   * @param owner the process as the owner of locks; undefined where the binding does not know it
+   */
+  async flush(handle: number, _caller: Caller, owner?: bigint): Promise<void> {
+    const ino = this.#files.ino(handle);
+    try {
+      await this.#files.flush(handle);
+    } finally {
+      if (owner !== undefined) await this.#locks.closed(ino, owner);
+    }
   }
 
   /** Everything written is on disks when this resolves. */
@@ -365,9 +379,37 @@ export class FileSystem {
     return this.#files.fsync(handle);
   }
 
-  /** The last descriptor of a handle is closed. Never throws but EBADF: nobody could hear it. */
-  release(handle: number): Promise<void> {
-    return this.#files.release(handle);
+  /** The last descriptor of a handle is closed: what was locked through it is unlocked. Never throws but EBADF: nobody could hear it. */
+  async release(handle: number): Promise<void> {
+    const unlock = this.#locks.released(handle);
+    await this.#files.release(handle);
+    await unlock();
+  }
+
+  // ---- locks ----
+
+  /** Whether ranges are locked in this mount, so that every close(2) must be told of. */
+  get locksRanges(): boolean {
+    return this.#locks.areUsed;
+  }
+
+  /** F_GETLK: the first lock in the way of one; undefined when that could be had. EBADF. */
+  getlk(handle: number, lock: Omit<TakenLock, "ino">, _caller: Caller): Promise<TakenLock | undefined> {
+    return this.#locks.test(handle, lock);
+  }
+
+  /**
+   * F_SETLK, F_SETLKW, flock: what was written is committed before a lock is given up, and what others have committed is read after one
+   * is taken. EAGAIN when another has it and `wait` is not set; EDEADLK, ENOLCK, EBADF; EINTR, with nothing locked, soon after the
+   * signal is aborted. Resolves to whether the kernel's pages of the file may stay.
+   */
+  setlk(
+    handle: number,
+    lock: LockAsked,
+    how: { wait: boolean; signal: AbortSignal },
+    _caller: Caller,
+  ): Promise<boolean> {
+    return this.#locks.set(handle, lock, how);
   }
 
   // ---- directories ----

@@ -17,6 +17,8 @@ interface FileHandle {
   readonly readable: boolean;
   readonly writable: boolean;
   readonly append: boolean;
+  /** A lock that was taken through it is lost: what its program read and means to write is not to be trusted. */
+  lost: boolean;
 }
 
 /** The open regular files of a mount: handles, and the content that the handles of one inode share. */
@@ -57,6 +59,7 @@ export class FileHandles {
       readable: access !== O_WRONLY,
       writable: access !== O_RDONLY,
       append: (flags & O_APPEND) !== 0,
+      lost: false,
     });
     try {
       if ((flags & O_TRUNC) !== 0) await this.#truncate(file, 0);
@@ -72,6 +75,35 @@ export class FileHandles {
     return this.#handles.get(handle).file.content.ino;
   }
 
+  /** EBADF; EIO when a lock that was taken through it is lost. */
+  check(handle: number): void {
+    this.#usable(handle);
+  }
+
+  /** A lock that was taken through a handle is lost: from now on it is good for nothing but to be closed. */
+  lose(handle: number): void {
+    this.#handles.get(handle).lost = true;
+  }
+
+  #usable(handle: number): FileHandle {
+    const open = this.#handles.get(handle);
+    if (open.lost)
+      throw new CairnError("EIO", `use inode ${open.file.content.ino}, on which locks were lost, unless opened again`);
+    return open;
+  }
+
+  /** Reads of an open file see from now on what this is. Whether the pages that the kernel may have of it are of it, too. */
+  refreshed(inode: Inode): boolean {
+    this.settle(inode.ino);
+    const file = this.#files.get(inode.ino);
+    if (file === undefined) return true;
+    const kept = this.#cache.hasPagesOf(inode);
+    this.#cache.keepPages(inode);
+    file.content.refreshed(inode);
+    file.inode = inode;
+    return kept;
+  }
+
   /** The attributes of an open file, as far as this mount knows them; undefined when it is not open. */
   attributes(ino: number): Inode | undefined {
     const file = this.#files.get(ino);
@@ -80,14 +112,14 @@ export class FileHandles {
 
   /** EBADF when the handle is not open for reading. */
   async read(handle: number, offset: number, target: Buffer): Promise<number> {
-    const { file, readable } = this.#handles.get(handle);
+    const { file, readable } = this.#usable(handle);
     if (!readable) throw new CairnError("EBADF", `read inode ${file.content.ino} through a handle opened for writing`);
     return file.content.read(offset, target);
   }
 
   /** EBADF when the handle is not open for writing. */
   async write(handle: number, offset: number, data: Buffer): Promise<void> {
-    const { file, writable, append } = this.#handles.get(handle);
+    const { file, writable, append } = this.#usable(handle);
     if (!writable) throw new CairnError("EBADF", `write inode ${file.content.ino} through a handle opened for reading`);
     const question = this.#cache.question();
     await file.content.write(append ? undefined : offset, data);
@@ -96,12 +128,18 @@ export class FileHandles {
 
   /** Commits what was written. A handle that cannot write has nothing to commit, and must not take a writer's error. */
   async flush(handle: number): Promise<void> {
-    const { file, writable } = this.#handles.get(handle);
+    const { file, writable } = this.#usable(handle);
     if (writable) await this.#settling(file, () => file.content.flush());
   }
 
+  /** Commits what was written to a file, if it is open. What goes wrong is for the next flush to report. */
+  async commit(ino: number): Promise<void> {
+    const file = this.#files.get(ino);
+    if (file?.dirty) await this.#settling(file, () => file.content.settle());
+  }
+
   async fsync(handle: number): Promise<void> {
-    const { file } = this.#handles.get(handle);
+    const { file } = this.#usable(handle);
     await this.#settling(file, () => file.content.fsync());
   }
 

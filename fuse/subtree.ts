@@ -32,6 +32,7 @@ export async function subtree(client: CairnClient, path: string): Promise<CairnC
   return {
     meta: new SubtreeMetadata(client.meta, top.ino, path),
     watch: new SubtreeWatch(client.watch, top.ino),
+    locks: client.locks, // on files, whose numbers are the same
     cluster: client.cluster,
     policy: client.policy,
     open: (inode) => client.open(inode),

@@ -35,6 +35,9 @@ export const Opcode = {
   READDIR: 28,
   RELEASEDIR: 29,
   FSYNCDIR: 30,
+  GETLK: 31,
+  SETLK: 32,
+  SETLKW: 33,
   CREATE: 35,
   INTERRUPT: 36,
   DESTROY: 38,
@@ -52,8 +55,10 @@ export function opcodeName(opcode: number): string {
 /** Abilities that kernel and file system agree on at INIT (FUSE_…). */
 export const Ability = {
   ASYNC_READ: 1 << 0,
+  POSIX_LOCKS: 1 << 1,
   ATOMIC_O_TRUNC: 1 << 3,
   BIG_WRITES: 1 << 5,
+  FLOCK_LOCKS: 1 << 10,
   DO_READDIRPLUS: 1 << 13,
   READDIRPLUS_AUTO: 1 << 14,
   ASYNC_DIO: 1 << 15,
@@ -86,6 +91,13 @@ export const OpenFlag = {
 export const OPEN_KILL_SUIDGID = 1 << 0;
 /** FUSE_WRITE_KILL_SUIDGID, of WRITE. */
 export const WRITE_KILL_SUIDGID = 1 << 2;
+
+/** FUSE_LK_FLOCK: a lock is flock's, not fcntl's. */
+export const LK_FLOCK = 1 << 0;
+/** Kinds of locks, as fcntl(2) numbers them. */
+export const F_RDLCK = 0;
+export const F_WRLCK = 1;
+export const F_UNLCK = 2;
 
 /** Flags of renameat2(2). */
 export const RENAME_NOREPLACE = 1 << 0;

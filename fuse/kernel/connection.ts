@@ -33,6 +33,9 @@ export class Request {
   readonly body: RequestReader;
   readonly #send: (reply: Buffer) => boolean;
   #answered: boolean;
+  #interrupted = false;
+  /** Made when it is asked for: few requests are interrupted. */
+  #controller: AbortController | undefined;
 
   constructor(header: Header, bytes: Buffer, send: (reply: Buffer) => boolean) {
     this.header = header;
@@ -48,6 +51,19 @@ export class Request {
 
   get caller(): Caller {
     return this.header.caller;
+  }
+
+  /** Aborted when the program was interrupted: who waits for something that may never come is to stop. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#interrupted) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
+  /** The program was interrupted. */
+  interrupt(): void {
+    this.#interrupted = true;
+    this.#controller?.abort();
   }
 
   /** Sends the reply, unless one was sent. False when nobody waits for it any more: what it hands over must be taken back. */
@@ -151,7 +167,9 @@ export class Connection implements RequestSink {
   /** The kernel waits for the reply, whatever befalls the program: one that does not come soon is given up. */
   #interrupt(unique: number): void {
     const request = this.#requests.get(unique);
-    if (request) this.#clock.after(INTERRUPT_GRACE_MS, () => request.fail("EINTR"));
+    if (request === undefined) return;
+    request.interrupt();
+    this.#clock.after(INTERRUPT_GRACE_MS, () => request.fail("EINTR"));
   }
 
   #send(reply: Buffer, header: Header): boolean {

@@ -24,6 +24,7 @@ import {
   encodeBytes,
   encodeCreate,
   encodeEntry,
+  encodeLock,
   encodeOpen,
   encodeSize,
   encodeStatistics,
@@ -33,9 +34,11 @@ import {
 import {
   decodeBatchForget,
   decodeCreate,
+  decodeFlush,
   decodeGetxattr,
   decodeHandle,
   decodeLink,
+  decodeLock,
   decodeMkdir,
   decodeMknod,
   decodeOpen,
@@ -58,6 +61,8 @@ export interface HandlerOptions {
   readonly cacheMs: number;
   /** Has the kernel ask for an inode's attributes when it needs them next. */
   readonly forgetAttributes: (ino: number) => void;
+  /** Has the kernel read a file's pages again, and ask for its attributes. Resolves when none of the old ones is left. */
+  readonly forgetContent: (ino: number) => Promise<void>;
   /** Answers INIT. */
   readonly init: Handler;
 }
@@ -101,6 +106,7 @@ export function makeHandlers(fs: FileSystem, options: HandlerOptions): Handlers 
     ...fileHandlers(fs, options),
     ...directoryHandlers(fs, options),
     ...attributeHandlers(fs, options),
+    ...lockHandlers(fs, options),
   ]);
 }
 
@@ -204,7 +210,7 @@ function fileHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler
         // It will then see the size the file has now.
         if (!kept) forgetAttributes(ino);
         const readOnly = (flags & constants.O_WRONLY) === 0 && (flags & constants.O_RDWR) === 0;
-        const how = (kept ? OpenFlag.KEEP_CACHE : 0) | (readOnly ? OpenFlag.NOFLUSH : 0);
+        const how = (kept ? OpenFlag.KEEP_CACHE : 0) | (readOnly && !fs.locksRanges ? OpenFlag.NOFLUSH : 0);
         if (!request.answer(encodeOpen(handle, how))) await fs.release(handle);
       },
     ],
@@ -229,7 +235,13 @@ function fileHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler
         return encodeSize(data.length);
       },
     ],
-    [Opcode.FLUSH, ({ body, caller }) => fs.flush(decodeHandle(body), caller)],
+    [
+      Opcode.FLUSH,
+      ({ body, caller }) => {
+        const { handle, owner } = decodeFlush(body);
+        return fs.flush(handle, caller, owner);
+      },
+    ],
     [Opcode.FSYNC, ({ body, caller }) => fs.fsync(decodeHandle(body), caller)],
     [Opcode.RELEASE, ({ body }) => fs.release(decodeHandle(body))],
     [
@@ -262,6 +274,35 @@ function directoryHandlers(fs: FileSystem, options: HandlerOptions): [number, Ha
     [Opcode.READDIRPLUS, (request) => readdir(request, true)],
     [Opcode.RELEASEDIR, async ({ body }) => fs.releasedir(decodeHandle(body))],
     [Opcode.FSYNCDIR, ({ caller }) => fs.fsyncdir(caller)],
+  ];
+}
+
+function lockHandlers(fs: FileSystem, { forgetContent }: HandlerOptions): [number, Handler][] {
+  const set = async (request: Request, wait: boolean) => {
+    const { ino, body, caller, signal } = request;
+    const { handle, lock } = decodeLock(body);
+    const how = { wait, signal };
+    const kept = await fs.setlk(handle, lock, how, caller);
+    let isHeard = false;
+    try {
+      if (!kept) await forgetContent(ino);
+      isHeard = request.answer(newReply(0));
+    } finally {
+      // A program that was told something else does not know that it has the lock.
+      if (!isHeard && lock.kind !== undefined) await fs.setlk(handle, { ...lock, kind: undefined }, how, caller);
+    }
+  };
+  return [
+    [
+      Opcode.GETLK,
+      async ({ body, caller }) => {
+        const { handle, lock } = decodeLock(body);
+        const { kind } = lock;
+        return encodeLock(kind && (await fs.getlk(handle, { ...lock, kind }, caller)));
+      },
+    ],
+    [Opcode.SETLK, (request) => set(request, false)],
+    [Opcode.SETLKW, (request) => set(request, true)],
   ];
 }
 

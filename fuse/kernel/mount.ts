@@ -92,6 +92,7 @@ export async function mountKernel(
   const handlers = makeHandlers(fs, {
     cacheMs,
     forgetAttributes: (ino) => kernel.forgetAttributes(ino),
+    forgetContent: (ino) => kernel.contentForgotten(ino),
     init,
   });
   const connection = new Connection(device, handlers, { clock, log });

@@ -1,5 +1,5 @@
 import { write } from "node:fs";
-import { codeOf, messageOf } from "../../common/errors.js";
+import { CairnError, codeOf, messageOf } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { KernelCache } from "../types.js";
 import { encodeForgetAttributes, encodeForgetContent, encodeForgetName, encodeForgetNames } from "./reply.js";
@@ -31,6 +31,8 @@ export class Notifier implements KernelCache {
   /** Names that wait, by directory and name. */
   readonly #names = new Map<string, { dir: number; name: Buffer }>();
   readonly #files = new Set<number>();
+  /** Those who wait for a file's pages to be forgotten. */
+  readonly #waiting = new Map<number, (() => void)[]>();
   #all = false;
   #writing = false;
   #closed = false;
@@ -57,6 +59,17 @@ export class Notifier implements KernelCache {
     this.#next();
   }
 
+  /** As forgetContent; resolves when the kernel has none of the pages left. ENOLCK when too many wait. */
+  contentForgotten(ino: number): Promise<void> {
+    if (this.#closed) return Promise.resolve();
+    if (this.#files.size >= MAX_FILES)
+      throw new CairnError("ENOLCK", `have the kernel forget inode ${ino}: too many wait`);
+    return new Promise((resolve) => {
+      this.#waiting.set(ino, [...(this.#waiting.get(ino) ?? []), resolve]);
+      this.forgetContent(ino);
+    });
+  }
+
   forgetName(dir: number, name: Buffer): void {
     if (this.#all) return;
     this.#names.set(`${dir}/${name.toString("latin1")}`, { dir, name });
@@ -73,34 +86,39 @@ export class Notifier implements KernelCache {
   /** Nothing more is written: the mount has gone. */
   close(): void {
     this.#closed = true;
+    for (const waiting of this.#waiting.values()) for (const go of waiting) go();
+    this.#waiting.clear();
   }
 
   #next(): void {
     if (this.#writing || this.#closed) return;
-    const message = this.#take();
-    if (message === undefined) return;
+    const next = this.#take();
+    if (next === undefined) return;
     this.#writing = true;
-    this.#write(message, (err) => {
+    this.#write(next.message, (err) => {
       this.#writing = false;
+      for (const go of next.waiting ?? []) go();
       // What an older kernel cannot forget at once it believes for no longer than it was told to.
       if (err !== null && !EXPECTED.has(codeOf(err))) this.#log.error(`have the kernel forget: ${messageOf(err)}`);
       this.#next();
     });
   }
 
-  /** The next message: all names, then single ones, then pages, which may take long. */
-  #take(): Buffer | undefined {
+  /** The next message, and who waits for it: all names, then single ones, then pages, which may take long. */
+  #take(): { message: Buffer; waiting?: (() => void)[] | undefined } | undefined {
     if (this.#all) {
       this.#all = false;
-      return encodeForgetNames();
+      return { message: encodeForgetNames() };
     }
     for (const [key, { dir, name }] of this.#names) {
       this.#names.delete(key);
-      return encodeForgetName(dir, name);
+      return { message: encodeForgetName(dir, name) };
     }
     for (const ino of this.#files) {
       this.#files.delete(ino);
-      return encodeForgetContent(ino);
+      const waiting = this.#waiting.get(ino);
+      this.#waiting.delete(ino);
+      return { message: encodeForgetContent(ino), waiting };
     }
     return undefined;
   }

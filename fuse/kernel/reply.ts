@@ -2,8 +2,9 @@
 import { constants } from "node:fs";
 import type { Timestamp } from "../../common/clock.js";
 import type { Inode } from "../../proto/gen/types.js";
+import type { TakenLock } from "../../proto/lock.js";
 import type { DirectoryEntry, FileSystemStatistics } from "../types.js";
-import { MAJOR, MAX_IO, MINOR, Notify, OUT_HEADER, PAGE } from "./abi.js";
+import { F_RDLCK, F_UNLCK, F_WRLCK, MAJOR, MAX_IO, MINOR, Notify, OUT_HEADER, PAGE } from "./abi.js";
 
 const TWO_32 = 2 ** 32;
 /** The unit of st_blocks. */
@@ -117,6 +118,18 @@ export function encodeAbsent(entryMs: number): Buffer {
   const out = newReply(ENTRY_OUT + ATTR);
   putTimeout(out, entryMs, OUT_HEADER + 16, OUT_HEADER + 32);
   return out; // nodeid stays 0
+}
+
+/** GETLK: struct fuse_lk_out with the lock that is in the way, or that none is. */
+export function encodeLock(lock: TakenLock | undefined): Buffer {
+  const out = newReply(24);
+  if (lock !== undefined) {
+    out.writeBigUInt64LE(lock.first, 16);
+    out.writeBigUInt64LE(lock.last, 24);
+    out.writeUInt32LE(lock.pid, 36);
+  }
+  out.writeUInt32LE(lock === undefined ? F_UNLCK : lock.kind === "shared" ? F_RDLCK : F_WRLCK, 32);
+  return out;
 }
 
 /** A notification: the kernel forgets an inode's attributes. Not its pages: that could wait for a reply of ours. */

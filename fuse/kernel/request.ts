@@ -2,10 +2,17 @@
 // request's end. Names and data share memory with the request.
 import type { Timestamp } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
+import type { LockKind } from "../../common/lock.js";
+import type { LockAsked } from "../locks.js";
 import type { AttributeUpdate, Caller } from "../types.js";
-import { IN_HEADER, SetattrValid as Valid } from "./abi.js";
+import { F_RDLCK, F_UNLCK, F_WRLCK, IN_HEADER, LK_FLOCK, SetattrValid as Valid } from "./abi.js";
 
 const TWO_32 = 2 ** 32;
+/** Kinds of locks by fcntl's numbers. */
+const KINDS = new Map<number, LockKind>([
+  [F_RDLCK, "shared"],
+  [F_WRLCK, "exclusive"],
+]);
 /** Entries of one BATCH_FORGET take so many bytes each. */
 const FORGET_ONE = 16;
 
@@ -38,6 +45,11 @@ export class RequestReader {
   u64(): number {
     const at = this.#take(8);
     return this.#bytes.readUInt32LE(at) + this.#bytes.readUInt32LE(at + 4) * TWO_32;
+  }
+
+  /** An unsigned number of 64 bits, all of them. */
+  u64Exact(): bigint {
+    return this.#bytes.readBigUInt64LE(this.#take(8));
   }
 
   /** A signed number of 64 bits. */
@@ -175,7 +187,24 @@ export function decodeWrite(reader: RequestReader) {
   return { handle, offset, writeFlags, data: reader.bytes(size) };
 }
 
-/** FLUSH, FSYNC, RELEASE, RELEASEDIR: the handle they begin with. */
+/** FLUSH: the handle, and the process that closes it, as an owner of locks. */
+export function decodeFlush(reader: RequestReader) {
+  const handle = reader.u64();
+  reader.skip(8);
+  return { handle, owner: reader.u64Exact() };
+}
+
+/** GETLK, SETLK and SETLKW. EINVAL for a kind of lock that there is not. */
+export function decodeLock(reader: RequestReader): { handle: number; lock: LockAsked } {
+  const handle = reader.u64();
+  const [owner, first, last] = [reader.u64Exact(), reader.u64Exact(), reader.u64Exact()];
+  const [type, pid, flags] = [reader.u32(), reader.u32(), reader.u32()];
+  const kind = KINDS.get(type);
+  if (kind === undefined && type !== F_UNLCK) throw new CairnError("EINVAL", `lock a file in the way ${type}`);
+  return { handle, lock: { space: (flags & LK_FLOCK) !== 0 ? "whole" : "range", owner, kind, first, last, pid } };
+}
+
+/** FSYNC, RELEASE, RELEASEDIR: the handle they begin with. */
 export function decodeHandle(reader: RequestReader): number {
   return reader.u64();
 }

@@ -18,6 +18,7 @@ import { type Clock, RealClock, type Timestamp } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import { GIB, MAX_BLOCK_SIZE, MAX_FILE_SIZE, MAX_NAME, MIB, ROOT_INO } from "../../common/limits.js";
 import type { Inode, Policy } from "../../proto/gen/types.js";
+import { MemoryLocks } from "./memory-locks.js";
 
 const { S_IFMT, S_IFDIR, S_IFREG, S_IFLNK } = constants;
 const PIECE = MIB;
@@ -85,6 +86,7 @@ export class MemoryClient implements CairnClient {
   readonly policy: Policy = { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 };
   readonly meta: Metadata;
   readonly watch = new MemoryWatch();
+  readonly locks = new MemoryLocks();
   /** Calls of metadata so far, by name. */
   readonly calls: Record<string, number> = {};
   closed = false;
@@ -545,6 +547,13 @@ class MemoryContent implements FileContent {
     return this.#commit(this.#clock.timestamp());
   }
 
+  async settle(): Promise<void> {
+    const { failure } = this;
+    this.failure = undefined;
+    await this.flush();
+    this.failure = failure;
+  }
+
   async flush(): Promise<void> {
     const { failure, dirtyMtime } = this;
     this.failure = undefined;
@@ -567,6 +576,8 @@ class MemoryContent implements FileContent {
     const mtime = this.dirtyMtime;
     return mtime ? { ...committed, size: this.size, mtime, ctime: mtime, ...this.#changed } : committed;
   }
+
+  refreshed(): void {}
 
   async close(): Promise<void> {
     try {

@@ -85,6 +85,20 @@ describe("fuse kernel: connection", () => {
     ]);
   });
 
+  it("tells a request at once when its program was interrupted, so that it need not wait for the grace to be over", async () => {
+    const kernel = new FakeKernel(
+      serve(({ signal }) => {
+        return new Promise((_resolve, reject) => {
+          signal.addEventListener("abort", () => reject(new CairnError("EINTR", "a test")));
+        });
+      }),
+    );
+    kernel.send(Opcode.LOOKUP, 2);
+    kernel.interrupt(2);
+    await kernel.answered(1);
+    expect(kernel.replies).to.deep.equal([{ unique: 2, error: -4, data: "" }]);
+  });
+
   it("turns errors into errnos, and what it does not know into ENOSYS", async () => {
     const kernel = new FakeKernel(
       serve(async ({ header }) => {

@@ -9,6 +9,7 @@ import {
   encodeEntry,
   encodeForgetAttributes,
   encodeInit,
+  encodeLock,
   encodeStatistics,
   newReply,
   seal,
@@ -41,6 +42,16 @@ const inode: Inode = {
   policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },
 };
 
+/** A request as the kernel makes it: words of 8 bytes, or of 4 (in brackets), after the header. */
+function made(...words: (bigint | [number, number])[]): request.RequestReader {
+  const bytes = Buffer.alloc(40 + words.length * 8);
+  for (const [i, word] of words.entries()) {
+    if (typeof word === "bigint") bytes.writeBigUInt64LE(word, 40 + i * 8);
+    else for (const [j, half] of word.entries()) bytes.writeUInt32LE(half, 40 + i * 8 + j * 4);
+  }
+  return new request.RequestReader(bytes);
+}
+
 describe("fuse kernel: requests", () => {
   it("have a header", () => {
     expect(request.decodeHeader(captured("CREATE"))).to.deep.equal({
@@ -69,6 +80,21 @@ describe("fuse kernel: requests", () => {
     expect([link.ino, String(link.name)]).to.deep.equal([3, "hard"]);
     const { from, to, flags } = request.decodeRename(body("RENAME"), false);
     expect([String(from), to.dir, String(to.name), flags]).to.deep.equal(["hard", 2, "h", 0]);
+  });
+
+  it("lock, with all 64 bits of owners and positions", () => {
+    const owner = 2n ** 64n - 3n;
+    const last = 2n ** 63n - 1n;
+    const lock = (type: number, flags: number) =>
+      request.decodeLock(made(7n, owner, 2n ** 60n + 1n, last, [type, 99], [flags, 0]));
+    const expected = { owner, first: 2n ** 60n + 1n, last, pid: 99 };
+    expect(lock(1, 0)).to.deep.equal({ handle: 7, lock: { ...expected, kind: "exclusive", space: "range" } });
+    expect(lock(0, 1)).to.deep.equal({ handle: 7, lock: { ...expected, kind: "shared", space: "whole" } });
+    expect(lock(2, 0).lock.kind).to.equal(undefined);
+    expect(() => lock(3, 0))
+      .to.throw(CairnError)
+      .with.property("code", "EINVAL");
+    expect(request.decodeFlush(made(7n, 0n, owner))).to.deep.equal({ handle: 7, owner });
   });
 
   it("open, read and write", () => {
@@ -131,6 +157,21 @@ describe("fuse kernel: requests", () => {
 });
 
 describe("fuse kernel: replies", () => {
+  it("say what lock is in the way, if any is", () => {
+    const lock = {
+      ino: 1,
+      space: "range",
+      owner: 5n,
+      kind: "exclusive",
+      first: 2n ** 60n + 1n,
+      last: 2n ** 61n,
+    } as const;
+    const out = encodeLock({ ...lock, pid: 77 });
+    expect([out.readBigUInt64LE(16), out.readBigUInt64LE(24)]).to.deep.equal([lock.first, lock.last]);
+    expect([out.readUInt32LE(32), out.readUInt32LE(36), out.length]).to.deep.equal([1, 77, 40]);
+    expect(encodeLock(undefined).readUInt32LE(32)).to.equal(2);
+  });
+
   it("begin with their length, an errno and whose they are", () => {
     const reply = seal(newReply(8), 2 ** 40 + 5, -2);
     expect([reply.readUInt32LE(0), reply.readInt32LE(4), reply.readBigUInt64LE(8)]).to.deep.equal([
