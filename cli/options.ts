@@ -19,3 +19,13 @@ export function byteSize(min: number, max: number): (text: string) => number {
     throw new InvalidArgumentError(`${result.error.issues.map((issue) => issue.message).join("; ")}.`);
   };
 }
+
+const SPANS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A parser for a flag that takes a time: 90s, 30m, 2h, 1d. Milliseconds. */
+export function timeSpan(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text.trim());
+  const ms = match === null ? 0 : Math.round(Number(match[1]) * SPANS[match[2]!]!);
+  if (ms <= 0) throw new InvalidArgumentError("Not a time (examples: 90s, 30m, 2h, 1d).");
+  return ms;
+}

@@ -77,5 +77,17 @@ export interface BlockManager {
   /** Bytes over all live datanodes. */
   capacity(): { capacity: number; used: number; available: number };
   /** A block's replicas for fsck. */
-  replicas(block: Block): { live: number[]; corrupt: number[] };
+  replicas(block: Block): BlockReplicas;
+}
+
+/** A block's replicas, as datanode ids. */
+export interface BlockReplicas {
+  /** Good, on datanodes in service that are not dead. */
+  live: number[];
+  corrupt: number[];
+  /** Good, on datanodes that are being decommissioned and not dead. */
+  leaving: number[];
+  /** Good, on datanodes in maintenance; of these, on those that are away. */
+  resting: number[];
+  absent: number[];
 }

@@ -1,4 +1,6 @@
 import type { Command } from "commander";
+import { Duty } from "../../proto/gen/types.js";
+import { timeSpan } from "../options.js";
 import { defineWhere, findNamenode, findSecret, type WhereOptions } from "../where.js";
 
 /** `cairn admin`: what an operator asks of a cluster. */
@@ -18,4 +20,30 @@ export function define(command: Command): void {
       const [{ fsck }, { withNamenode }] = await Promise.all([import("./fsck.js"), import("./connect.js")]);
       await withNamenode(findNamenode(options), findSecret(options), (link) => fsck(link, path ?? "/", options));
     });
+  defineService(command);
+}
+
+/** What takes a datanode, named by its number or address, out of service and back. */
+function defineService(command: Command): void {
+  const add = (name: string, description: string) =>
+    defineWhere(command.command(`${name} <datanode>`).description(description));
+  const wait = "return only when it may be switched off (Ctrl-C stops the waiting, not the copying)";
+  add("decommission", "have a datanode's blocks copied elsewhere, so that it may leave for good")
+    .option("--wait", wait)
+    .action((who: string, options: ServiceOptions) => service(who, options, Duty.DECOMMISSION));
+  add("maintenance", "let a datanode be away for a while without its blocks being copied")
+    .option("--for <time>", "it is in service again after so long: 30m, 2h, 1d", timeSpan)
+    .option("--wait", wait)
+    .action((who: string, options: ServiceOptions) => service(who, options, Duty.MAINTENANCE));
+  add("recommission", "put a datanode back in service").action((who: string, options: ServiceOptions) =>
+    service(who, options, Duty.IN_SERVICE),
+  );
+}
+
+type ServiceOptions = WhereOptions & { wait?: boolean; for?: number };
+
+async function service(who: string, options: ServiceOptions, duty: Duty): Promise<void> {
+  const [{ setService }, { withNamenode }] = await Promise.all([import("./service.js"), import("./connect.js")]);
+  const request = { duty, forMs: options.for ?? 0, wait: options.wait === true };
+  await withNamenode(findNamenode(options), findSecret(options), (link) => setService(link, who, request));
 }

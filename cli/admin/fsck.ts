@@ -30,8 +30,8 @@ class Summary {
     for (const block of file.blocks) {
       this.blocks += 1;
       if (block.corrupt.length > 0) this.corrupt += 1;
-      if (block.wanted > 0 && block.live.length === 0) this.missing += 1;
-      else if (block.live.length < block.wanted) this.underReplicated += 1;
+      if (isMissing(block)) this.missing += 1;
+      else if (isShort(block)) this.underReplicated += 1;
       else if (block.live.length > block.wanted) this.overReplicated += 1;
     }
     return this.#faults === before;
@@ -96,11 +96,13 @@ function forPrograms(path: Buffer, file: FsckFile): object {
     size: file.size,
     blockSize: file.policy.blockSize,
     wantedReplicas: file.policy.replicas,
-    blocks: file.blocks.map(({ block, live, corrupt }) => ({
+    blocks: file.blocks.map(({ block, live, corrupt, leaving, resting }) => ({
       id: block.id,
       length: block.length,
       liveReplicas: live,
       corruptReplicas: corrupt,
+      leavingReplicas: leaving,
+      restingReplicas: resting,
     })),
   };
 }
@@ -111,19 +113,31 @@ function forPeople(path: Buffer, file: FsckFile): Buffer {
   return Buffer.concat([path, Buffer.from(head + blocks.map((b) => `  ${blockLine(b)}\n`).join(""))]);
 }
 
-function blockLine({ block, live, corrupt, wanted }: FsckBlock): string {
+/** No replica can be read now. (The bytes of inline blocks, of which none is wanted, are in the namenode.) */
+function isMissing({ live, leaving, resting, absent, wanted }: FsckBlock): boolean {
+  return wanted > 0 && live.length + leaving.length + resting.length === absent.length;
+}
+
+/** Too few replicas, with those on datanodes that are to leave or in maintenance. */
+function isShort({ live, leaving, resting, wanted }: FsckBlock): boolean {
+  return live.length + leaving.length + resting.length < wanted;
+}
+
+function blockLine(described: FsckBlock): string {
+  const { block, live, corrupt, wanted, leaving, resting } = described;
   if (wanted === 0) return `block ${block.id}: ${block.length} bytes, inline: ok`;
-  const state =
-    live.length === 0
-      ? "MISSING"
-      : live.length < wanted
-        ? "UNDER-REPLICATED"
-        : live.length > wanted
-          ? "over-replicated"
-          : "ok";
+  const state = isMissing(described)
+    ? "MISSING"
+    : isShort(described)
+      ? "UNDER-REPLICATED"
+      : live.length > wanted
+        ? "over-replicated"
+        : "ok";
   const bad = corrupt.length > 0 ? `, CORRUPT on datanode ${corrupt.join(", ")}` : "";
   const on = live.length > 0 ? ` on datanode ${live.join(", ")}` : "";
-  return `block ${block.id}: ${block.length} bytes, ${live.length} of ${wanted} replicas${on}${bad}: ${state}`;
+  const moving = leaving.length > 0 ? `, leaving datanode ${leaving.join(", ")}` : "";
+  const rest = resting.length > 0 ? `, in maintenance on datanode ${resting.join(", ")}` : "";
+  return `block ${block.id}: ${block.length} bytes, ${live.length} of ${wanted} replicas${on}${moving}${rest}${bad}: ${state}`;
 }
 
 function conclusion(path: string, summary: Summary): string {

@@ -25,6 +25,9 @@ function forPrograms(status: StatusReply): object {
     directories: status.directories,
     blocks: status.blocks,
     underReplicated: status.underReplicated,
+    lastCopy: status.lastCopy,
+    evacuating: status.evacuating,
+    misplaced: status.misplaced,
     missing: status.missing,
     corrupt: status.corrupt,
     pendingReplications: status.pendingReplications,
@@ -34,6 +37,10 @@ function forPrograms(status: StatusReply): object {
       address: formatAddress(d.address),
       rack: d.address.rack,
       state: d.state,
+      service: d.service,
+      needed: d.needed,
+      until: d.untilMs === 0 ? null : new Date(d.untilMs).toISOString(),
+      transfers: d.transfers,
       capacity: d.capacity,
       used: d.used,
       free: d.free,
@@ -57,11 +64,12 @@ function forPeople(status: StatusReply): string {
     String(d.address.id),
     formatAddress(d.address),
     d.address.rack,
-    d.state,
+    d.service === "in service" ? d.state : `${d.state}, ${d.service}`,
     human(d.capacity),
     human(d.used),
     human(d.free),
     String(d.blocks),
+    String(d.transfers),
     d.lastHeartbeatMs === 0 ? "never" : `${((now - d.lastHeartbeatMs) / 1000).toFixed(1)} s ago`,
   ]);
   const failed = status.datanodes.flatMap((d) =>
@@ -74,8 +82,21 @@ function forPeople(status: StatusReply): string {
     `${status.files} files, ${status.directories} folders, ${status.blocks} blocks: `,
     `${status.missing} missing, ${status.underReplicated} under-replicated, ${status.corrupt} corrupt replicas; `,
     `${status.pendingReplications} replications and ${status.pendingDeletions} deletions to do\n`,
+    `${status.lastCopy} blocks have a single copy left, ${status.evacuating} are to leave their datanodes, `,
+    `${status.misplaced} are on one rack only\n`,
     `${live} of ${status.datanodes.length} datanodes live\n\n`,
-    `${table(["id", "address", "rack", "state", "capacity", "used", "free", "blocks", "last heartbeat"], rows, [0, 4, 5, 6, 7])}\n`,
+    `${table(["id", "address", "rack", "state", "capacity", "used", "free", "blocks", "copying", "last heartbeat"], rows, [0, 4, 5, 6, 7, 8])}\n`,
+    ...leaving(status),
     ...failed,
   ].join("");
+}
+
+/** One line for each datanode that is to leave, for good or for a while. */
+function leaving(status: StatusReply): string[] {
+  return status.datanodes
+    .filter((d) => d.service !== "in service")
+    .map(({ address, service, needed, untilMs }) => {
+      const until = untilMs > 0 ? ` until ${new Date(untilMs).toISOString()}` : "";
+      return `Datanode ${address.id} is ${service}${until}: ${needed} blocks to copy before it may be switched off\n`;
+    });
 }

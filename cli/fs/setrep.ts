@@ -2,7 +2,7 @@ import type { CairnClient } from "../../client/contract.js";
 import { CairnError, wrap } from "../../common/errors.js";
 import { MAX_FSCK_PAGE } from "../../common/limits.js";
 import { Admin } from "../../proto/gen/services.js";
-import type { Inode } from "../../proto/gen/types.js";
+import type { FsckBlock, Inode } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import { print } from "../output.js";
 import { isDirectory, isFile } from "./format.js";
@@ -77,12 +77,17 @@ async function set(
   }
 }
 
+/** Replicas in maintenance count, but are no surplus; those on datanodes that leave do not count. */
+function isComplete({ live, resting, wanted }: FsckBlock): boolean {
+  return live.length <= wanted && live.length + resting.length >= wanted;
+}
+
 /** Whether every block below an inode has just the replicas that are wanted. */
 async function complete(link: Link, ino: number): Promise<boolean> {
   let cursor: Uint8Array = Buffer.alloc(0);
   do {
     const page = await link.call(Admin.fsck, { ino, cursor, limit: MAX_FSCK_PAGE }, { deadlineMs: PAGE_MS });
-    for (const { blocks } of page.files) if (blocks.some((b) => b.live.length !== b.wanted)) return false;
+    for (const { blocks } of page.files) if (!blocks.every(isComplete)) return false;
     cursor = Buffer.from(page.cursor);
   } while (cursor.length > 0);
   return true;

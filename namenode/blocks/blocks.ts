@@ -3,14 +3,25 @@ import { CairnError } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { CallContext, Dispatcher } from "../../proto/dispatch.js";
 import { Admin, Registry as RegistryService } from "../../proto/gen/services.js";
-import type { Block, DatanodeAddress, Edit, LocatedBlock, StatusReplyInit } from "../../proto/gen/types.js";
-import type { BlockManager, BlockUse, Editor, Effects } from "../contract.js";
+import {
+  type AdministerDatanodeEdit,
+  type Block,
+  type DatanodeAddress,
+  Duty,
+  type Edit,
+  type LocatedBlock,
+  type StatusReplyInit,
+} from "../../proto/gen/types.js";
+import type { BlockManager, BlockReplicas, BlockUse, Editor, Effects } from "../contract.js";
 import { readCluster } from "../namespace/records.js";
 import type { KeyValue } from "../store/kv.js";
+import { Administration } from "./administration.js";
+import { assess } from "./assess.js";
 import { Counters } from "./counters.js";
 import type { Datanode, DatanodeState } from "./datanode.js";
 import { Datanodes } from "./datanodes.js";
 import { Deletions } from "./deletions.js";
+import { Drains } from "./drains.js";
 import { Events } from "./events.js";
 import { fsck } from "./fsck.js";
 import { collectGarbage, sameBytes } from "./garbage.js";
@@ -18,7 +29,7 @@ import { Monitor } from "./monitor.js";
 import { Placer } from "./placer.js";
 import { Registry } from "./registry.js";
 import { RepairLog } from "./repair-log.js";
-import { RepairQueue } from "./repair-queue.js";
+import { EVACUATE, MISPLACED, RepairQueue } from "./repair-queue.js";
 import { ReplicaMap } from "./replica-map.js";
 import { Reports } from "./reports.js";
 import type { BlockSettings } from "./settings.js";
@@ -63,6 +74,8 @@ export class Blocks implements BlockManager {
   readonly #verifications: Verifications;
   readonly #uncommitted = new Uncommitted();
   readonly #walks: Walks;
+  readonly #drains: Drains;
+  readonly #administration: Administration;
   readonly #monitor: Monitor;
   readonly #reports: Reports;
   readonly #registry: Registry;
@@ -76,6 +89,8 @@ export class Blocks implements BlockManager {
     this.#datanodes = new Datanodes(kv, clock, settings, {
       connected: (d) => this.#deletions.reconnected(d.id),
       changed: (d, from, why) => this.#onState(d, from, why),
+      revalued: (d) => this.#onRevalued(d),
+      racksAppeared: () => this.#onRacks(),
     });
     const counters = new Counters(kv);
     this.#queue = new RepairQueue(kv, counters);
@@ -85,6 +100,10 @@ export class Blocks implements BlockManager {
     this.#deletions = new Deletions(clock);
     this.#verifications = new Verifications(clock);
     this.#walks = new Walks(clock, this.#map, room);
+    this.#drains = new Drains(clock, this.#datanodes, this.#map, (d, service) =>
+      this.#events.add("info", `${d.name} is ${service}: every block has enough replicas elsewhere`),
+    );
+    this.#administration = new Administration(editor, this.#datanodes, clock, options.log);
     const parts = {
       clock,
       use,
@@ -121,6 +140,7 @@ export class Blocks implements BlockManager {
       status: () => this.status(),
       fsck: (request) =>
         fsck({ kv: this.#options.kv, use: this.#options.use, replicas: (b) => this.replicas(b) }, request),
+      administer: (request) => this.#administration.administer(request),
     });
   }
 
@@ -137,9 +157,14 @@ export class Blocks implements BlockManager {
     };
     this.#datanodes.begin();
     this.#timers.push(
-      clock.every(sweepMs, () => this.#datanodes.sweep(sweepMs)),
+      clock.every(sweepMs, () => {
+        this.#datanodes.sweep(sweepMs);
+        this.#administration.expire();
+      }),
       clock.every(GARBAGE_MS, () => collectGarbage(garbage, settings.orphanGraceMs)),
     );
+    // What is worth less since the last moments before a crash may not all have been looked at.
+    for (const d of this.#datanodes.all()) if (d.duty !== Duty.IN_SERVICE) this.#onRevalued(d);
     this.#monitor.start();
   }
 
@@ -147,6 +172,7 @@ export class Blocks implements BlockManager {
   close(): Promise<void> {
     for (const timer of this.#timers.splice(0)) timer.clear();
     this.#monitor.close();
+    this.#drains.close();
     this.#walks.close();
     return Promise.resolve();
   }
@@ -181,22 +207,18 @@ export class Blocks implements BlockManager {
 
   capacity(): { capacity: number; used: number; available: number } {
     const sums = { capacity: 0, used: 0, available: 0 };
-    for (const { capacity, used, free } of this.#datanodes.live()) {
+    for (const { capacity, used, free, takesBlocks } of this.#datanodes.live()) {
       sums.capacity += capacity;
       sums.used += used;
-      sums.available += free;
+      if (takesBlocks) sums.available += free;
     }
     return sums;
   }
 
-  replicas(block: Block): { live: number[]; corrupt: number[] } {
-    const live: number[] = [];
-    const corrupt: number[] = [];
-    for (const r of this.#map.get(block.id).replicas) {
-      if (r.corrupt) corrupt.push(r.datanode);
-      else if (!this.#datanodes.isDead(r.datanode)) live.push(r.datanode);
-    }
-    return { live, corrupt };
+  replicas(block: Block): BlockReplicas {
+    const wanted = this.#options.use.committed(block.id)?.wanted ?? 0;
+    const { good, corrupt, leaving, resting, absent } = assess(this.#map.get(block.id), wanted, this.#datanodes);
+    return { live: good, corrupt, leaving, resting: [...resting, ...absent], absent };
   }
 
   /** What the status page shows. Cheap: nothing is scanned. */
@@ -208,11 +230,19 @@ export class Blocks implements BlockManager {
       ...about?.(),
       ...{ cluster, files, directories, blocks, capacity, used, free },
       underReplicated: this.#queue.underReplicated,
+      lastCopy: this.#queue.count(1),
       missing: this.#queue.missing,
+      evacuating: this.#queue.count(EVACUATE),
+      misplaced: this.#queue.count(MISPLACED),
       corrupt: this.#map.corrupt,
       pendingReplications: this.#transfers.size,
       pendingDeletions: this.#deletions.size,
-      datanodes: this.#datanodes.all().map((d) => d.status()),
+      datanodes: this.#datanodes.all().map((d) => ({
+        ...d.status(),
+        service: this.#drains.service(d),
+        needed: this.#drains.needed(d) ?? 0,
+        transfers: this.#transfers.load(d.id),
+      })),
       events: this.#events.list(),
       lastIndex: editor.lastIndex,
       syncedIndex: editor.syncedIndex,
@@ -233,6 +263,7 @@ export class Blocks implements BlockManager {
 
   #onApplied(edit: Edit, { committed = [], wanted = [], freed = [] }: Effects): void {
     if (edit.registerDatanode !== null) this.#datanodes.applied(edit.registerDatanode);
+    if (edit.administerDatanode !== null) this.#onAdministered(edit.administerDatanode);
     for (const { block, wanted } of committed) this.#onCommitted(block.block, block.datanodes, wanted);
     for (const { block } of wanted) this.#map.refresh(block.id);
     for (const block of freed) this.#onFreed(block);
@@ -257,11 +288,31 @@ export class Blocks implements BlockManager {
     }
   }
 
+  #onAdministered(edit: AdministerDatanodeEdit): void {
+    this.#datanodes.administered(edit);
+    const datanode = this.#datanodes.get(edit.id);
+    if (datanode !== undefined) this.#events.add("info", `${datanode.name} is ${this.#drains.service(datanode)} now`);
+  }
+
+  /** A datanode's replicas are worth something else than before. */
+  #onRevalued(datanode: Datanode): void {
+    this.#drains.revalued(datanode);
+    this.#walks.start(datanode, () => this.#monitor.kick());
+    this.#monitor.kick();
+  }
+
+  /** Blocks that are on one rack could be on two. */
+  #onRacks(): void {
+    this.#events.add("info", "there are several racks now: blocks with all replicas on one are moved");
+    for (const d of this.#datanodes.all()) this.#walks.start(d, () => this.#monitor.kick());
+  }
+
   #onState(datanode: Datanode, from: DatanodeState, why: string): void {
     const { name, state } = datanode;
     if (state === "suspect") this.#events.add("warning", `${name} is suspect: ${why}`);
     else if (state === "live")
       this.#events.add("info", `${name} ${datanode.joined ? `returned, was ${from}` : "joined"}`);
+    else if (datanode.duty === Duty.MAINTENANCE) this.#events.add("info", `${name} is away for maintenance: ${why}`);
     else this.#events.add("error", `${name} is dead: ${why}`);
     if (state === "live") datanode.joined = true;
     if (state === "dead") {

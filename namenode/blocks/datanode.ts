@@ -1,5 +1,12 @@
-import type { DatanodeAddress, DatanodeStatusInit, RegisterDatanodeEdit, VolumeStatus } from "../../proto/gen/types.js";
+import {
+  type DatanodeAddress,
+  type DatanodeStatusInit,
+  Duty,
+  type RegisterDatanodeEdit,
+  type VolumeStatus,
+} from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
+import { Flapping } from "./flapping.js";
 import { Promises } from "./promises.js";
 import { Serial } from "./serial.js";
 
@@ -30,6 +37,9 @@ export class Datanode {
   rack: string;
   version = "";
   state: DatanodeState = "suspect";
+  duty: Duty = Duty.IN_SERVICE;
+  /** Of maintenance: when it ends, ms since 1970; 0: when an operator says so. */
+  untilMs = 0;
   link: Link | undefined;
   report: ReportState = { step: "none" };
   /** When something was last heard of it; at first, when the namenode began to wait for it. */
@@ -49,7 +59,10 @@ export class Datanode {
   /** Its reports are worked off in the order in which they came. */
   readonly reports = new Serial();
 
-  constructor(edit: RegisterDatanodeEdit, now: number) {
+  readonly flapping: Flapping;
+
+  constructor(edit: RegisterDatanodeEdit, now: number, deadAfterMs: number) {
+    this.flapping = new Flapping(deadAfterMs);
     this.id = edit.id;
     this.uuid = edit.uuid;
     this.host = edit.host;
@@ -72,6 +85,11 @@ export class Datanode {
     return this.state === "live" && this.link?.isOpen ? this.link : undefined;
   }
 
+  /** Whether it may be given new blocks: live, and in service. */
+  get takesBlocks(): boolean {
+    return this.duty === Duty.IN_SERVICE && this.commands !== undefined;
+  }
+
   /** Takes over what it says of its volumes. */
   setVolumes(volumes: VolumeStatus[]): void {
     this.volumes = volumes;
@@ -88,7 +106,7 @@ export class Datanode {
 
   /** Its entry on the status page. */
   status(): DatanodeStatusInit {
-    const { address, uuid, state, capacity, used, free, blocks, lastHeartbeatMs, volumes, version } = this;
-    return { address, uuid, state, capacity, used, free, blocks, lastHeartbeatMs, volumes, version };
+    const { address, uuid, state, capacity, used, free, blocks, lastHeartbeatMs, volumes, version, untilMs } = this;
+    return { address, uuid, state, capacity, used, free, blocks, lastHeartbeatMs, volumes, version, untilMs };
   }
 }

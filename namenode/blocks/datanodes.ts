@@ -1,10 +1,11 @@
 import type { Clock } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
-import { RegisterDatanodeEdit } from "../../proto/gen/types.js";
+import { DEFAULT_RACK } from "../../common/limits.js";
+import { AdministerDatanodeEdit, Duty, RegisterDatanodeEdit } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
-import { DATANODES } from "../namespace/keys.js";
+import { DATANODES, DUTIES } from "../namespace/keys.js";
 import type { KeyValue } from "../store/kv.js";
-import type { Trust } from "./assess.js";
+import type { Standing, Trust } from "./assess.js";
 import { Datanode, type DatanodeState } from "./datanode.js";
 import type { BlockSettings } from "./settings.js";
 
@@ -17,6 +18,10 @@ export interface DatanodeListener {
   connected(datanode: Datanode): void;
   /** Its state changed, and why. */
   changed(datanode: Datanode, from: DatanodeState, why: string): void;
+  /** What an operator wants of it changed, or its rack did: its replicas are worth something else now. */
+  revalued(datanode: Datanode): void;
+  /** There are several racks now, and there was one before. */
+  racksAppeared(): void;
 }
 
 /** Every datanode ever registered, and who of them is alive. */
@@ -30,13 +35,16 @@ export class Datanodes implements Trust {
   #started = 0;
   #lastSweep = 0;
   #settled = false;
+  #racks = 0;
 
   /** Knows at once the datanodes that the store knows. They are suspect until they connect or are dead. */
   constructor(kv: KeyValue, clock: Clock, settings: BlockSettings, listener: DatanodeListener) {
     this.#clock = clock;
     this.#settings = settings;
     this.#listener = listener;
-    for (const [, value] of kv.range(DATANODES)) this.applied(RegisterDatanodeEdit.decode(value));
+    for (const [, value] of kv.range(DATANODES)) this.#know(RegisterDatanodeEdit.decode(value));
+    for (const [, value] of kv.range(DUTIES)) this.#assign(AdministerDatanodeEdit.decode(value));
+    this.#racks = this.#countRacks();
   }
 
   /** Begins to wait for those that are known: from now on their silence counts. */
@@ -54,6 +62,11 @@ export class Datanodes implements Trust {
   /** Those that may be sent work. */
   *live(): IterableIterator<Datanode> {
     for (const datanode of this.#byId.values()) if (datanode.commands !== undefined) yield datanode;
+  }
+
+  /** Those that may be given new blocks. */
+  takingBlocks(): Datanode[] {
+    return [...this.#byId.values()].filter((d) => d.takesBlocks);
   }
 
   get(id: number): Datanode | undefined {
@@ -76,23 +89,79 @@ export class Datanodes implements Trust {
     return this.#byId.get(id)?.state === "dead";
   }
 
+  standing(id: number): Standing {
+    const datanode = this.#byId.get(id);
+    const dead = datanode?.state === "dead";
+    if (datanode?.duty === Duty.MAINTENANCE) return dead ? "absent" : "resting";
+    if (dead) return "dead";
+    return datanode?.duty === Duty.DECOMMISSION ? "leaving" : "serving";
+  }
+
   isSure(id: number): boolean {
     const datanode = this.#byId.get(id);
-    return datanode?.commands !== undefined && datanode.report.step === "done";
+    return (
+      datanode?.commands !== undefined &&
+      datanode.report.step === "done" &&
+      datanode.flapping.isSteady(this.#clock.monotonic())
+    );
+  }
+
+  rackOf(id: number): string {
+    return this.#byId.get(id)?.rack ?? DEFAULT_RACK;
+  }
+
+  get racks(): number {
+    return this.#racks;
   }
 
   /** A RegisterDatanodeEdit was applied, now or in a replay. */
   applied(edit: RegisterDatanodeEdit): void {
+    const before = this.#byId.get(edit.id)?.rack;
+    const datanode = this.#know(edit);
+    if (before !== undefined && before !== edit.rack) this.#listener.revalued(datanode);
+    this.#recountRacks();
+  }
+
+  /** An AdministerDatanodeEdit was applied, now or in a replay. */
+  administered(edit: AdministerDatanodeEdit): void {
+    const datanode = this.#assign(edit);
+    if (datanode === undefined) return;
+    this.#listener.revalued(datanode);
+    this.#recountRacks();
+  }
+
+  #know(edit: RegisterDatanodeEdit): Datanode {
     const known = this.#byId.get(edit.id);
     if (known !== undefined) {
       known.host = edit.host;
       known.port = edit.port;
       known.rack = edit.rack;
-      return;
+      return known;
     }
-    const datanode = new Datanode(edit, this.#clock.monotonic());
+    const datanode = new Datanode(edit, this.#clock.monotonic(), this.#settings.deadAfterMs);
     this.#byId.set(datanode.id, datanode);
     this.#byUuid.set(datanode.uuid, datanode);
+    return datanode;
+  }
+
+  #assign({ id, duty, untilMs }: AdministerDatanodeEdit): Datanode | undefined {
+    const datanode = this.#byId.get(id);
+    if (datanode === undefined) return undefined;
+    datanode.duty = duty;
+    datanode.untilMs = untilMs;
+    return datanode;
+  }
+
+  #countRacks(): number {
+    const racks = new Set<string>();
+    for (const d of this.#byId.values()) if (this.standing(d.id) === "serving") racks.add(d.rack);
+    return racks.size;
+  }
+
+  #recountRacks(): void {
+    const before = this.#racks;
+    this.#racks = this.#countRacks();
+    if (before === 1 && this.#racks > 1) this.#listener.racksAppeared();
   }
 
   /** A registered datanode connected. From now on it is live, and its replicas wait for their confirmation. */
@@ -150,6 +219,10 @@ export class Datanodes implements Trust {
   #change(datanode: Datanode, to: DatanodeState, why: string): void {
     const from = datanode.state;
     datanode.state = to;
+    // Whoever is in maintenance is meant to go and to come back.
+    if (to === "dead" && datanode.duty !== Duty.MAINTENANCE) datanode.flapping.died(this.#clock.monotonic());
+    else if (from === "dead") datanode.flapping.returned(this.#clock.monotonic());
     this.#listener.changed(datanode, from, why);
+    if (to === "dead" || from === "dead") this.#recountRacks();
   }
 }

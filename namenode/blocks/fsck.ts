@@ -1,7 +1,7 @@
 import { CairnError } from "../../common/errors.js";
 import { MAX_FSCK_PAGE } from "../../common/limits.js";
 import type { Block, FsckFileInit, FsckReplyInit, FsckRequest, Inode } from "../../proto/gen/types.js";
-import type { BlockUse } from "../contract.js";
+import type { BlockReplicas, BlockUse } from "../contract.js";
 import { dentriesAfter, extentKey, extentsOf, nameOfDentry } from "../namespace/keys.js";
 import { extentOf, readDentry, readInode } from "../namespace/records.js";
 import { isDirectory, isRegular } from "../namespace/types.js";
@@ -19,7 +19,7 @@ export interface FsckParts {
   kv: KeyValue;
   use: BlockUse;
   /** A block's replicas, as datanode ids. */
-  replicas(block: Block): { live: number[]; corrupt: number[] };
+  replicas(block: Block): BlockReplicas;
 }
 
 /** A directory on the way down: what has been seen of it. */

@@ -1,19 +1,17 @@
 import type { Clock, Timer } from "../../common/clock.js";
 import { invariant } from "../../common/errors.js";
-import { LINK_HIGH_WATER } from "../../common/limits.js";
-import { DatanodeCommands } from "../../proto/gen/services.js";
 import type { Block } from "../../proto/gen/types.js";
 import type { BlockUse } from "../contract.js";
-import type { Assessment } from "./assess.js";
+import { type Assessment, readable } from "./assess.js";
 import type { Datanode } from "./datanode.js";
 import type { Datanodes } from "./datanodes.js";
 import type { Deletions } from "./deletions.js";
 import { chooseSurplus } from "./placement.js";
 import type { Placer } from "./placer.js";
 import type { RepairLog } from "./repair-log.js";
-import { MISSING, type RepairQueue, SURPLUS } from "./repair-queue.js";
+import { EVACUATE, LAST_LEVEL, MISPLACED, MISSING, type RepairQueue, SURPLUS, UNDER_LEVELS } from "./repair-queue.js";
 import type { ReplicaMap } from "./replica-map.js";
-import type { Transfers } from "./transfers.js";
+import type { Purpose, Transfers } from "./transfers.js";
 import type { Verifications } from "./verifications.js";
 import type { Walks } from "./walks.js";
 
@@ -23,6 +21,9 @@ const TICK_MS = 1_000;
 const KICK_MS = 20;
 /** Blocks of one level looked at in one look. */
 const PAGE = 256;
+
+/** The levels whose blocks are to be copied, most urgent first: few readable replicas, then leaving ones, then one rack. */
+const COPIES = [...Array.from({ length: UNDER_LEVELS - 1 }, (_, i) => i + 1), EVACUATE, MISPLACED];
 
 /** What came of looking at a block. */
 type Outcome =
@@ -56,7 +57,7 @@ export interface MonitorParts {
 export class Monitor {
   readonly #p: MonitorParts;
   /** By level: the block after which the next page begins. */
-  readonly #bookmarks = new Array<number>(SURPLUS + 1).fill(-1);
+  readonly #bookmarks = new Array<number>(LAST_LEVEL + 1).fill(-1);
   #tick: Timer | undefined;
   #kicked: Timer | undefined;
   /** Blocks looked at in vain since the last one that something could be done for. */
@@ -94,7 +95,7 @@ export class Monitor {
     for (const d of datanodes.live()) deletions.flush(d);
     // After a start, decisions wait until it is known who is there and what they have.
     if (!datanodes.settled) return;
-    for (let level = 1; level < SURPLUS && !transfers.full; level++) this.#lookAt(level);
+    for (const level of COPIES) if (!transfers.full) this.#lookAt(level);
     // A missing block cannot be copied, but after a restart of the namenode it may turn out not to be missing any more.
     for (const level of [MISSING, SURPLUS]) if (this.#lookAt(level) === PAGE) this.kick();
     log.tick({
@@ -119,7 +120,7 @@ export class Monitor {
       }
       const outcome = this.#mend(id, level);
       if (outcome === "acted") acted++;
-      if (copies) this.#inVain = outcome === "nothing" ? this.#inVain + 1 : 0;
+      if (level > MISSING && level < UNDER_LEVELS) this.#inVain = outcome === "nothing" ? this.#inVain + 1 : 0;
     }
     return acted;
   }
@@ -132,33 +133,38 @@ export class Monitor {
     const { generation, length } = use.committed(id)!;
     const block = { id, generation, length };
     if (level === SURPLUS) return this.#trim(block, found.assessment);
-    return transfers.has(id) ? "limited" : this.#replicate(block, found.assessment);
+    if (transfers.has(id)) return "limited";
+    if (level === MISPLACED) return this.#spread(block, found.assessment);
+    const outcome = this.#copy(block, found.assessment, level === EVACUATE ? "evacuate" : "repair");
+    if (outcome !== "nothing" || found.assessment.sure.length === 0) return outcome;
+    return this.#makeRoom(id, found.assessment.corrupt);
   }
 
   /** Has a block copied to datanodes that lack it. */
-  #replicate(block: Block, { wanted, good, corrupt, dead, sure }: Assessment): Outcome {
+  #copy(block: Block, assessment: Assessment, purpose: Purpose): Outcome {
+    return this.#send(block, assessment, assessment.needed - assessment.good.length, purpose, () => true);
+  }
+
+  /** Has a block copied to another rack; one of the old replicas goes afterwards, as a surplus. */
+  #spread(block: Block, assessment: Assessment): Outcome {
+    const { datanodes } = this.#p;
+    const rack = datanodes.rackOf(assessment.good[0]!);
+    return this.#send(block, assessment, 1, "spread", (d) => d.rack !== rack);
+  }
+
+  #send(block: Block, assessment: Assessment, count: number, purpose: Purpose, may: (d: Datanode) => boolean): Outcome {
     const { datanodes, placer, transfers, deletions, log } = this.#p;
-    const sources = good.map((id) => datanodes.get(id)).filter((d) => d?.commands !== undefined) as Datanode[];
+    const { good, corrupt, dead, absent } = assessment;
+    const known = (ids: readonly number[]) => ids.map((id) => datanodes.get(id)).filter((d) => d !== undefined);
+    const sources = known(readable(assessment)).filter((d) => d.commands !== undefined);
     if (sources.length === 0) return "nothing";
-    const holders = new Set([...good, ...corrupt, ...dead]);
-    const existing = good.map((id) => datanodes.get(id)).filter((d) => d !== undefined);
-    const may = (d: Datanode) => !holders.has(d.id) && !deletions.dooms(d.id, block.id);
-    const count = wanted - good.length;
-    const targets = placer.spread(existing, count, block.length, (d) => may(d) && transfers.hasSlot(d.id));
-    if (targets.length === 0) {
-      if (placer.spread(existing, 1, block.length, may).length > 0) return "limited";
-      return sure.length > 0 ? this.#makeRoom(block.id, corrupt) : "nothing";
-    }
-    const source = this.#bestSource(block.id, sources);
-    const link = source.commands!;
-    if (!transfers.hasSlot(source.id) || link.bufferedBytes > LINK_HIGH_WATER) return "limited";
-    link.push(DatanodeCommands.replicate, { block, targets: targets.map((d) => d.address) });
-    transfers.start(
-      block.id,
-      source.id,
-      targets.map((d) => d.id),
-    );
-    log.started();
+    const holders = new Set([...readable(assessment), ...corrupt, ...dead, ...absent]);
+    const lacks = (d: Datanode) => !holders.has(d.id) && !deletions.dooms(d.id, block.id) && may(d);
+    const targets = placer.spread(known(good), count, block.length, (d) => lacks(d) && transfers.hasSlot(d.id));
+    if (targets.length === 0)
+      return placer.spread(known(good), 1, block.length, lacks).length > 0 ? "limited" : "nothing";
+    if (!transfers.start(block, this.#bestSource(block.id, sources), targets, purpose)) return "limited";
+    if (purpose === "repair") log.started();
     return "acted";
   }
 
@@ -176,14 +182,14 @@ export class Monitor {
   }
 
   /** Has replicas deleted that are not needed. Only replicas that their datanodes have confirmed count as kept. */
-  #trim({ id }: Block, { wanted, sure, corrupt, dead }: Assessment): Outcome {
+  #trim({ id }: Block, { wanted, needed, sure, corrupt, dead }: Assessment): Outcome {
     const { datanodes, map, deletions } = this.#p;
-    if (sure.length < wanted) return "nothing";
+    if (sure.length < needed) return "nothing";
     const droppable = sure.map((dn) => {
       const d = datanodes.get(dn)!;
       return { id: dn, host: d.host, rack: d.rack, fullness: d.capacity === 0 ? 1 : 1 - d.free / d.capacity };
     });
-    const victims = chooseSurplus(droppable, sure.length - wanted).map((d) => d.id);
+    const victims = chooseSurplus(droppable, Math.max(0, sure.length - wanted)).map((d) => d.id);
     let outcome: Outcome = "nothing";
     for (const dn of victims) {
       const stored = map.stored(dn, id);

@@ -21,8 +21,9 @@ export class Placer {
   /** BlockManager.place: datanodes for a new block, which are promised to have room for it. */
   place(request: { replicas: number; size: number; host: string; exclude: readonly number[] }): DatanodeAddress[] {
     const { replicas, size, host } = request;
-    const live = [...this.#datanodes.live()];
-    if (live.length === 0) throw new CairnError("EAGAIN", "no place for a new block: no live datanode is connected");
+    const live = this.#datanodes.takingBlocks();
+    if (live.length === 0)
+      throw new CairnError("EAGAIN", "no place for a new block: no live datanode in service is connected");
     const now = this.#clock.monotonic();
     const exclude = new Set(request.exclude);
     // Promises steer: a datanode whose room is promised away is taken when there is no other. It has the last word itself.
@@ -51,7 +52,8 @@ export class Placer {
    */
   spread(existing: readonly Datanode[], count: number, size: number, may: (d: Datanode) => boolean): Datanode[] {
     const now = this.#clock.monotonic();
-    const candidates = [...this.#datanodes.live()]
+    const candidates = this.#datanodes
+      .takingBlocks()
       .filter((d) => d.room(now) >= size && d.room(now) > 0 && may(d))
       .map((d) => candidate(d, now));
     return choosePlaces(candidates, count, existing, undefined, this.#random).map((c) => this.#datanodes.get(c.id)!);

@@ -4,12 +4,18 @@ import type { KeyValue } from "../store/kv.js";
 import type { Counters } from "./counters.js";
 import { blockOfQueue, queueKey } from "./keys.js";
 
-/** Levels below this one are the number of good replicas of a block that has fewer than wanted. */
+/** Levels below this one are the number of readable replicas of a block that has fewer than wanted. */
 export const UNDER_LEVELS = MAX_REPLICAS;
-/** The level of blocks without any good replica. */
+/** The level of blocks without any readable replica. */
 export const MISSING = 0;
 /** The level of blocks that have enough good replicas, and others that should go. */
 export const SURPLUS = MAX_REPLICAS;
+/** The level of blocks that have enough replicas, but too few on datanodes that stay. */
+export const EVACUATE = SURPLUS + 1;
+/** The level of blocks that have enough good replicas, all on one rack though there are others. */
+export const MISPLACED = SURPLUS + 2;
+/** The last level. */
+export const LAST_LEVEL = MISPLACED;
 const AFTER_EVERY_ID = Number.MAX_SAFE_INTEGER;
 
 /**
@@ -33,7 +39,7 @@ export class RepairQueue {
       this.#counters.add(from, -1);
     }
     if (to !== undefined) {
-      invariant(to <= SURPLUS, `the repair queue has no level ${to}`);
+      invariant(to <= LAST_LEVEL, `the repair queue has no level ${to}`);
       this.#kv.put(queueKey(to, block), NOTHING);
       this.#counters.add(to, 1);
     }

@@ -101,8 +101,16 @@ export class ReplicaMap {
   refresh(block: number): { assessment: Assessment; level: number | undefined } | undefined {
     const wanted = this.#use.committed(block)?.wanted;
     const entry = this.get(block);
-    const level = this.#settle(block, entry, wanted ?? 0);
+    const before = entry.queued;
+    const level = this.#place(block, entry, wanted ?? 0);
+    if (entry.queued !== before) this.#write(block, entry);
     return wanted === undefined ? undefined : { assessment: assess(entry, wanted, this.#trust), level };
+  }
+
+  /** What a block's replicas are worth now; undefined when no file refers to it. Nothing is changed. */
+  assess(block: number): Assessment | undefined {
+    const wanted = this.#use.committed(block)?.wanted;
+    return wanted === undefined ? undefined : assess(this.get(block), wanted, this.#trust);
   }
 
   /** Up to `limit` replicas of a datanode with block ids in [from, below), in order. */
@@ -181,14 +189,22 @@ export class ReplicaMap {
   }
 
   /** Puts the block where it belongs in the queue, and writes its record. `wanted` is looked up where not given. */
-  #settle(block: number, entry: ReplicasRecord, wanted = this.#use.committed(block)?.wanted ?? 0): number | undefined {
+  #settle(block: number, entry: ReplicasRecord, wanted = this.#use.committed(block)?.wanted ?? 0): void {
+    this.#place(block, entry, wanted);
+    this.#write(block, entry);
+  }
+
+  #place(block: number, entry: ReplicasRecord, wanted: number): number | undefined {
     const from = entry.queued === 0 ? undefined : entry.queued - 1;
     const to = wanted === 0 ? undefined : levelOf(assess(entry, wanted, this.#trust));
     this.#queue.move(block, from, to);
     entry.queued = to === undefined ? 0 : to + 1;
+    return to;
+  }
+
+  #write(block: number, entry: ReplicasRecord): void {
     const key = replicasKey(block);
     if (entry.replicas.length === 0 && entry.queued === 0) this.#kv.delete(key);
     else this.#kv.put(key, ReplicasRecord.encode(entry).finish());
-    return to;
   }
 }

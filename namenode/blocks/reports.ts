@@ -179,8 +179,11 @@ export class Reports {
     const whole = length === block.length;
     map.put(datanode.id, replica, !whole);
     if (!whole) log.corrupt(id, datanode.name, `it has ${length} bytes of ${block.length}`);
-    else if (transfers.arrived(id, datanode.id)) log.copied(id, datanode.name);
-    else return;
+    else {
+      const purpose = transfers.arrived(id, datanode.id);
+      if (purpose === undefined) return;
+      if (purpose === "repair") log.copied(id, datanode.name);
+    }
     this.#p.onProgress();
   }
 

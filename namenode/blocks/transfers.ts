@@ -1,9 +1,20 @@
 import type { Clock } from "../../common/clock.js";
+import { LINK_HIGH_WATER } from "../../common/limits.js";
+import { DatanodeCommands } from "../../proto/gen/services.js";
+import type { Block } from "../../proto/gen/types.js";
+import type { Datanode } from "./datanode.js";
 import type { BlockSettings } from "./settings.js";
+
+/**
+ * What a block is copied for. repair: it has too few replicas. evacuate: too few on datanodes that stay. spread: all are on
+ * one rack. balance: a datanode is fuller than others.
+ */
+export type Purpose = "repair" | "evacuate" | "spread" | "balance";
 
 /** A block on its way from one datanode to others. */
 export interface Transfer {
   readonly block: number;
+  readonly purpose: Purpose;
   readonly source: number;
   /** Those that have not reported it yet. */
   readonly targets: Set<number>;
@@ -47,21 +58,26 @@ export class Transfers {
     return this.load(datanode) < this.#settings.maxTransfersPerDatanode;
   }
 
-  /** Notes that a transfer was commanded. */
-  start(block: number, source: number, targets: readonly number[]): void {
+  /** Commands a copy. False: not now, the source has enough to do or is not connected. */
+  start(block: Block, source: Datanode, targets: readonly Datanode[], purpose: Purpose): boolean {
+    const link = source.commands;
+    if (link === undefined || !this.hasSlot(source.id) || link.bufferedBytes > LINK_HIGH_WATER) return false;
+    link.push(DatanodeCommands.replicate, { block, targets: targets.map((d) => d.address) });
     const deadline = this.#clock.monotonic() + this.#settings.transferTimeoutMs;
-    this.#transfers.set(block, { block, source, targets: new Set(targets), deadline });
-    for (const id of [source, ...targets]) this.#count(id, 1);
+    const ids = targets.map((d) => d.id);
+    this.#transfers.set(block.id, { block: block.id, purpose, source: source.id, targets: new Set(ids), deadline });
+    for (const id of [source.id, ...ids]) this.#count(id, 1);
+    return true;
   }
 
-  /** A datanode has the block now. @returns whether that completed a transfer. */
-  arrived(block: number, datanode: number): boolean {
+  /** A datanode has the block now. @returns the purpose of the transfer that this completed, if any. */
+  arrived(block: number, datanode: number): Purpose | undefined {
     const transfer = this.#transfers.get(block);
-    if (!transfer?.targets.delete(datanode)) return false;
+    if (!transfer?.targets.delete(datanode)) return undefined;
     this.#count(datanode, -1);
-    if (transfer.targets.size > 0) return false;
+    if (transfer.targets.size > 0) return undefined;
     this.cancel(block);
-    return true;
+    return transfer.purpose;
   }
 
   /** Gives a transfer up; the block is tried again when the monitor comes to it. */

@@ -15,14 +15,16 @@ type Facts = Pick<Status, "blocks" | "underReplicated" | "missing" | "corrupt" |
 /** What an operator should know first: the worst thing is the summary, the others are details. */
 export function healthOf(facts: Facts): Health {
   const { blocks, underReplicated, missing, corrupt, pendingReplications, datanodes } = facts;
-  const inState = (state: string) => datanodes.filter((d) => d.state === state).length;
+  // Whoever is in maintenance is meant to be away, and whoever is decommissioned to be gone.
+  const counted = datanodes.filter((d) => d.service !== "in maintenance" && d.service !== "decommissioned");
+  const inState = (state: string) => counted.filter((d) => d.state === state).length;
   const [dead, suspect] = [inState("dead"), inState("suspect")];
   const failed = datanodes.reduce((n, d) => n + (d.state === "dead" ? 0 : d.volumes.filter((v) => v.failed).length), 0);
 
   const errors: string[] = [];
   const warnings: string[] = [];
   if (missing > 0) errors.push(`${count(missing, "block")} missing: no live datanode has a copy`);
-  if (datanodes.length > 0 && dead === datanodes.length) errors.push("No datanode is alive");
+  if (datanodes.length > 0 && datanodes.every((d) => d.state === "dead")) errors.push("No datanode is alive");
   if (underReplicated > 0) {
     const repair = pendingReplications > 0 ? "re-replicating" : "waiting for a datanode to copy to";
     warnings.push(`${count(underReplicated, "block")} under-replicated, ${repair}`);

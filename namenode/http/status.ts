@@ -25,6 +25,12 @@ export interface Status {
   blocks: number;
   /** Blocks with fewer good replicas than wanted, but at least one. */
   underReplicated: number;
+  /** Of these, those with a single good replica. */
+  lastCopy: number;
+  /** Blocks with enough replicas, too few of them on datanodes that stay in service. */
+  evacuating: number;
+  /** Blocks with all replicas on one rack, though there are others. */
+  misplaced: number;
   /** Blocks in use without any live replica. */
   missing: number;
   /** Corrupt replicas known. */
@@ -56,6 +62,14 @@ export interface DatanodeJson {
   version: string;
   /** "live", "suspect" (silent or disconnected for a moment) or "dead" (its replicas no longer count) */
   state: string;
+  /** "in service", "decommissioning", "decommissioned", "entering maintenance" or "in maintenance" */
+  service: string;
+  /** Of those not in service: blocks to copy before it may be switched off, as last counted. */
+  needed: number;
+  /** When its maintenance ends; 0: when an operator says so. */
+  untilMs: number;
+  /** Replicas it is sending or receiving for repairs and the like. */
+  transfers: number;
   /** 0: none since the namenode started */
   lastHeartbeatMs: number;
   blocks: number;
@@ -90,6 +104,9 @@ export function statusJson(reply: StatusReplyInit, nowMs: number): Status {
   const counts = {
     blocks: reply.blocks ?? 0,
     underReplicated: reply.underReplicated ?? 0,
+    lastCopy: reply.lastCopy ?? 0,
+    evacuating: reply.evacuating ?? 0,
+    misplaced: reply.misplaced ?? 0,
     missing: reply.missing ?? 0,
     corrupt: reply.corrupt ?? 0,
     pendingReplications: reply.pendingReplications ?? 0,
@@ -127,6 +144,10 @@ function datanodeJson(d: DatanodeStatusInit): DatanodeJson {
     uuid: d.uuid ?? "",
     version: d.version ?? "",
     state: d.state ?? "dead",
+    service: d.service || "in service",
+    needed: d.needed ?? 0,
+    untilMs: d.untilMs ?? 0,
+    transfers: d.transfers ?? 0,
     lastHeartbeatMs: d.lastHeartbeatMs ?? 0,
     blocks: d.blocks ?? 0,
     capacity: d.capacity ?? 0,

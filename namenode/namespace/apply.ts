@@ -5,7 +5,7 @@ import type { KeyValue } from "../store/kv.js";
 import { removeXattr, setAttributes, setXattr } from "./edits/attributes.js";
 import { forgetCalls, recordCall } from "./edits/calls.js";
 import { Change } from "./edits/change.js";
-import { format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
+import { administerDatanode, format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
 import { commit } from "./edits/content.js";
 import { release, releaseAll } from "./edits/held.js";
 import { forgetLocking, lockingSession } from "./edits/locking.js";
@@ -41,6 +41,7 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.forgetSession !== null) return forgetSession(change, edit.forgetSession.session);
   if (edit.lockingSession !== null) return lockingSession(change, edit.lockingSession.session);
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
+  if (edit.administerDatanode !== null) return administerDatanode(change, edit.administerDatanode);
   if (edit.format !== null) return format(change, edit.format);
   throw new InvariantError(`edit ${change.index} does something this version knows`);
 }

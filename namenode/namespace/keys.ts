@@ -137,3 +137,8 @@ export const sessionOfLocking = (key: Key): number => readU64(key, 1);
 export const datanodeKey = (id: number): Key => `M${u32(id)}`;
 /** All datanodes ever registered, by id. */
 export const DATANODES: RangeOptions = prefix("M");
+
+/** datanode id → AdministerDatanodeEdit, the last one of that datanode; none: it is in service */
+export const dutyKey = (id: number): Key => `O${u32(id)}`;
+/** All datanodes that are not in service, by id. */
+export const DUTIES: RangeOptions = prefix("O");

@@ -13,6 +13,7 @@ const FIGURES = [
   "blocks",
   "sessions",
   "underReplicated",
+  "lastCopy",
   "missing",
   "corrupt",
   "pendingReplications",
@@ -36,6 +37,7 @@ function onStatus(status) {
   showHealth(status);
   showSpace(status);
   for (const name of FIGURES) showFigure(name, status[name]);
+  showFigure("moving", status.evacuating + status.misplaced);
   showFigure("unsynced", status.lastIndex - status.syncedIndex);
   showDatanodes(status.datanodes, now);
   showEvents(status.events);

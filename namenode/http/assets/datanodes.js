@@ -51,7 +51,7 @@ function counts(datanodes) {
 function render() {
   const words = $("nodes-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const matches = sorted.filter((d) => {
-    const text = `${d.address} ${d.rack} ${d.state} ${d.id}`.toLowerCase();
+    const text = `${d.address} ${d.rack} ${d.state} ${d.service} ${d.id}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
   const shown = matches.slice(0, limit);
@@ -102,6 +102,7 @@ function makeRow() {
   const address = cell("th", "address");
   address.scope = "row";
   const name = span(address, "name");
+  const service = span(address, "service");
   const trouble = span(address, "trouble");
   const rack = cell("td", "rack");
   const heartbeat = cell("td", "num", "Heartbeat");
@@ -113,7 +114,7 @@ function makeRow() {
   other.className = "other";
   bar.append(used, other);
   const text = span(space, "bar-text");
-  return { tr, state, name, trouble, rack, heartbeat, blocks, used, other, text, lastHeartbeatMs: 0 };
+  return { tr, state, name, service, trouble, rack, heartbeat, blocks, used, other, text, lastHeartbeatMs: 0 };
 }
 
 function fill(row, d) {
@@ -123,6 +124,7 @@ function fill(row, d) {
   setText(row.state, STATE_TEXT[d.state] ?? d.state);
   setText(row.name, d.address);
   row.name.title = `datanode ${d.id}, version ${d.version}`;
+  setText(row.service, serviceText(d));
   const failed = d.volumes.filter((v) => v.failed);
   setText(row.trouble, failed.map((v) => `Volume ${v.path} failed: ${v.error}`).join("; "));
   setText(row.rack, d.rack);
@@ -151,6 +153,13 @@ export function fillBar(used, other, space) {
  */
 export function otherBytes(space) {
   return Math.max(0, space.capacity - space.used - space.free);
+}
+
+/** What is said of a datanode that is not in service, or is about to leave it; nothing of others. */
+function serviceText({ service, needed, untilMs }) {
+  if (service === "in service") return "";
+  const until = untilMs > 0 ? ` until ${new Date(untilMs).toLocaleString()}` : "";
+  return `${service}${until}${needed > 0 ? `: ${count(needed, "block")} to copy` : ""}`;
 }
 
 function ago(ms) {

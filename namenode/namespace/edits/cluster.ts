@@ -1,7 +1,13 @@
 import { invariant } from "../../../common/errors.js";
 import { ROOT_INO } from "../../../common/limits.js";
-import { ClusterRecord, type FormatEdit, RegisterDatanodeEdit } from "../../../proto/gen/types.js";
-import { CLUSTER, datanodeKey } from "../keys.js";
+import {
+  AdministerDatanodeEdit,
+  ClusterRecord,
+  Duty,
+  type FormatEdit,
+  RegisterDatanodeEdit,
+} from "../../../proto/gen/types.js";
+import { CLUSTER, datanodeKey, dutyKey } from "../keys.js";
 import type { Change } from "./change.js";
 
 /** The generation stamp of a block whose pipeline was never rebuilt; stamps of rebuilt ones are greater. */
@@ -41,4 +47,10 @@ export function reserveGenerations(change: Change, next: number): void {
 export function registerDatanode(change: Change, edit: RegisterDatanodeEdit): void {
   change.kv.put(datanodeKey(edit.id), RegisterDatanodeEdit.encode(edit).finish());
   if (edit.id >= change.cluster.nextDatanode) change.cluster.nextDatanode = edit.id + 1;
+}
+
+/** What an operator wants of a datanode. */
+export function administerDatanode(change: Change, edit: AdministerDatanodeEdit): void {
+  if (edit.duty === Duty.IN_SERVICE) change.kv.delete(dutyKey(edit.id));
+  else change.kv.put(dutyKey(edit.id), AdministerDatanodeEdit.encode(edit).finish());
 }

@@ -10,6 +10,8 @@ import { type CallContext, Dispatcher } from "../../../proto/dispatch.js";
 import { Admin, DatanodeCommands, Registry } from "../../../proto/gen/services.js";
 import {
   type Block,
+  type DatanodeStatus,
+  type Duty,
   Edit,
   type EditInit,
   type FsckReply,
@@ -117,6 +119,8 @@ export class TestCluster implements BlockUse {
   editor = new TestEditor(this.kv);
   dispatcher = new Dispatcher();
   blocks!: Blocks;
+  /** Called when a datanode is about to delete a replica that it has. */
+  onDelete: ((datanode: TestDatanode, block: Block) => void) | undefined;
   /** Turn to delay, in test code, what datanodes do with commands. */
   onReplicate: ((source: TestDatanode, command: ReplicateCommand) => boolean) | undefined;
 
@@ -166,6 +170,16 @@ export class TestCluster implements BlockUse {
 
   status(): Promise<StatusReply> {
     return this.call(new FakeLink(() => {}), Admin.status, {});
+  }
+
+  /** Takes a datanode out of service or back, as an operator does. */
+  async administer(datanode: TestDatanode, duty: Duty, forMs = 0): Promise<void> {
+    await this.call(new FakeLink(() => {}), Admin.administer, { datanode: datanode.id, duty, forMs });
+  }
+
+  /** What the status says of a datanode. */
+  async statusOf({ id }: TestDatanode): Promise<DatanodeStatus> {
+    return (await this.status()).datanodes.find((d) => d.address.id === id)!;
   }
 
   fsck(request: FsckRequestInit): Promise<FsckReply> {
@@ -362,6 +376,7 @@ export class TestDatanode {
       if (method === DatanodeCommands.delete.name) {
         const mine = this.replicas.get(block.id);
         if (mine?.generation === block.generation) {
+          this.#cluster.onDelete?.(this, block);
           this.replicas.delete(block.id);
           this.corrupt.delete(block.id);
         }

@@ -78,8 +78,24 @@ describe("namenode/blocks: fsck", () => {
     expect(files[0]!.path.length).to.equal(0);
     expect(files[0]!.policy.replicas).to.equal(3);
     expect(files[0]!.blocks).to.deep.equal([
-      { block: { id: first, generation: 1, length: 100 }, live: [1, 2, 3], corrupt: [], wanted: 3 },
-      { block: { id: second, generation: 1, length: 100 }, live: [1, 3], corrupt: [2], wanted: 3 },
+      {
+        block: { id: first, generation: 1, length: 100 },
+        live: [1, 2, 3],
+        corrupt: [],
+        leaving: [],
+        resting: [],
+        absent: [],
+        wanted: 3,
+      },
+      {
+        block: { id: second, generation: 1, length: 100 },
+        live: [1, 3],
+        corrupt: [2],
+        leaving: [],
+        resting: [],
+        absent: [],
+        wanted: 3,
+      },
     ]);
   });
 

@@ -327,7 +327,7 @@ describe("namenode/blocks: corrupt replicas", () => {
     await a!.report(block, State.CORRUPT);
     await c.clock.advance(10_000);
     expect(c.blocks.locate(block, "host1").replicas).to.deep.equal([]);
-    expect(c.blocks.replicas(block)).to.deep.equal({ live: [], corrupt: [1] });
+    expect(c.blocks.replicas(block)).to.deep.include({ live: [], corrupt: [1] });
     const status = await c.status();
     expect([status.missing, status.corrupt]).to.deep.equal([1, 1]);
     expect(a!.has(1)).to.equal(true);

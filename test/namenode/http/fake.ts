@@ -29,6 +29,7 @@ export function fakeDatanode(id: number, changes: Partial<DatanodeStatusInit> = 
     lastHeartbeatMs: Date.now() - ((id * 731) % 2900),
     volumes: [{ path: "/data/1", capacity, used, free }],
     version: "0.1.0",
+    ...{ service: "in service", needed: 0, untilMs: 0, transfers: 0 },
     ...changes,
   };
 }
@@ -47,6 +48,7 @@ export function fakeCluster(n: number): FakeStatus {
     files: n === 0 ? 0 : 1_204_817,
     directories: n === 0 ? 1 : 38_204,
     blocks: Math.round(sum("blocks") / 3),
+    ...{ lastCopy: 0, evacuating: 0, misplaced: 0 },
     underReplicated: 0,
     missing: 0,
     corrupt: 0,

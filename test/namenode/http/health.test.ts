@@ -21,6 +21,16 @@ describe("namenode/http/health", () => {
     expect(fresh).to.deep.equal({ state: "healthy", summary: "Healthy", details: [] });
   });
 
+  it("is not alarmed by datanodes that are away for maintenance or decommissioned", () => {
+    const away = health((s) => {
+      Object.assign(s.datanodes[0]!, { state: "dead", service: "in maintenance" });
+      Object.assign(s.datanodes[1]!, { state: "dead", service: "decommissioned" });
+    });
+    expect(away.state).to.equal("healthy");
+    const early = health((s) => Object.assign(s.datanodes[0]!, { state: "dead", service: "decommissioning" }));
+    expect(early.summary).to.equal("1 datanode dead");
+  });
+
   it("says what is under way", () => {
     const repairing = health((s) => Object.assign(s, { underReplicated: 12, pendingReplications: 12 }));
     expect(repairing.state).to.equal("warning");

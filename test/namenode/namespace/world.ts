@@ -53,7 +53,7 @@ export const fakeManager: BlockManager = {
   locate: (block) => ({ block, replicas: [{ id: 1, host: "h", port: 1, rack: "/r" }] }),
   reportBad: () => {},
   capacity: () => ({ capacity: 300, used: 100, available: 200 }),
-  replicas: () => ({ live: [1], corrupt: [] }),
+  replicas: () => ({ live: [1], corrupt: [], leaving: [], resting: [], absent: [] }),
 };
 
 let incarnations = 0;
