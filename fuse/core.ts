@@ -241,7 +241,10 @@ export class FileSystem {
     return this.getattr(this.#files.ino(handle), caller);
   }
 
-  /** Changes attributes. A size is set before the times are, so that these stay as given. */
+  /**
+   * Changes attributes. A size is set before the times are, so that these stay as given. No change at all, which is what a
+   * chown to nobody is, is one of ctime.
+   */
   async setattr(ino: number, update: AttributeUpdate, _caller: Caller): Promise<Inode> {
     const { size, ...change } = update;
     const chown = change.uid !== undefined || change.gid !== undefined;
@@ -249,7 +252,7 @@ export class FileSystem {
     if (left !== undefined) change.mode = left;
     let inode: Inode | undefined;
     if (size !== undefined) inode = await this.#files.truncate(this.#cache.inode(ino) ?? (await this.#ask(ino)), size);
-    if (Object.keys(change).length > 0) {
+    if (size === undefined || Object.keys(change).length > 0) {
       if (change.mode !== undefined) change.mode &= PERMISSIONS;
       const changed = this.#files.setAttributes(ino, change);
       if (changed) return changed;
@@ -358,6 +361,11 @@ export class FileSystem {
   /** Writes all of data, at the end where the handle has O_APPEND. `data` may be reused once this resolves. */
   write(handle: number, offset: number, data: Buffer, _caller: Caller): Promise<void> {
     return this.#files.write(handle, offset, data);
+  }
+
+  /** Writes pages of a mapped file: they have their place, also where the handle has O_APPEND. */
+  writePages(handle: number, offset: number, data: Buffer, _caller: Caller): Promise<void> {
+    return this.#files.writePages(handle, offset, data);
   }
 
   /**

@@ -119,10 +119,19 @@ export class FileHandles {
 
   /** EBADF when the handle is not open for writing. */
   async write(handle: number, offset: number, data: Buffer): Promise<void> {
-    const { file, writable, append } = this.#usable(handle);
+    await this.#write(handle, this.#usable(handle).append ? undefined : offset, data);
+  }
+
+  /** Writes pages of a mapped file, where they belong. EBADF. */
+  writePages(handle: number, offset: number, data: Buffer): Promise<void> {
+    return this.#write(handle, offset, data);
+  }
+
+  async #write(handle: number, offset: number | undefined, data: Buffer): Promise<void> {
+    const { file, writable } = this.#usable(handle);
     if (!writable) throw new CairnError("EBADF", `write inode ${file.content.ino} through a handle opened for reading`);
     const question = this.#cache.question();
-    await file.content.write(append ? undefined : offset, data);
+    await file.content.write(offset, data);
     file.written ??= question;
   }
 

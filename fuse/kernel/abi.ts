@@ -89,6 +89,8 @@ export const OpenFlag = {
 
 /** FUSE_OPEN_KILL_SUIDGID, of OPEN and CREATE. */
 export const OPEN_KILL_SUIDGID = 1 << 0;
+/** FUSE_WRITE_CACHE, of WRITE: pages that a program wrote through a mapping, through whichever handle the kernel found. */
+export const WRITE_CACHE = 1 << 0;
 /** FUSE_WRITE_KILL_SUIDGID, of WRITE. */
 export const WRITE_KILL_SUIDGID = 1 << 2;
 

@@ -11,6 +11,7 @@ import {
   OUT_HEADER,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
+  WRITE_CACHE,
   WRITE_KILL_SUIDGID,
   XATTR_CREATE,
   XATTR_REPLACE,
@@ -230,7 +231,8 @@ function fileHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler
       Opcode.WRITE,
       async ({ ino, body, caller }) => {
         const { handle, offset, writeFlags, data } = decodeWrite(body);
-        await fs.write(handle, offset, data, caller);
+        if ((writeFlags & WRITE_CACHE) === 0) await fs.write(handle, offset, data, caller);
+        else await fs.writePages(handle, offset, data, caller);
         if ((writeFlags & WRITE_KILL_SUIDGID) !== 0) await dropPrivileges(ino, caller);
         return encodeSize(data.length);
       },

@@ -199,6 +199,21 @@ describe("fuse core: files", () => {
     expect(await readAll(fs, handle)).to.equal("0123456789end");
   });
 
+  it("writes pages of a mapping where they belong, through whichever handle they come", async () => {
+    const { fs } = make();
+    const { handle } = await fs.create(ROOT_INO, name("f"), 0o600, O_RDWR | O_APPEND, caller);
+    await fs.write(handle, 0, Buffer.from("abcdef"), caller);
+    await fs.writePages(handle, 2, Buffer.from("XY"), caller);
+    expect(await readAll(fs, handle)).to.equal("abXYef");
+  });
+
+  it("changes ctime when nothing else is to change", async () => {
+    const { fs } = make();
+    const made = await fs.mknod(ROOT_INO, name("f"), 0o600, 0, caller);
+    const touched = await fs.setattr(made.ino, {}, caller);
+    expect(touched.version).to.be.above(made.version);
+  });
+
   it("truncates by open, by inode and by handle, and extends with zeros", async () => {
     const { fs, client } = make();
     const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
@@ -629,6 +644,15 @@ describe("fuse core: the rest", () => {
     expect(s.available * s.blockSize).to.be.closeTo(60 * PB, 1e4);
     expect(s.files - s.filesFree).to.equal(5_000_000_000);
     expect(s.nameMax).to.equal(255);
+  });
+
+  it("wants a name behind the name space of an extended attribute", async () => {
+    const { fs } = make();
+    await Promise.all(
+      ["user.", "trusted.", "security."].map(async (space) => {
+        expect(await rejection(fs.getxattr(ROOT_INO, name(space), caller))).to.include({ code: "EINVAL" });
+      }),
+    );
   });
 
   it("keeps extended attributes, but no access control lists", async () => {

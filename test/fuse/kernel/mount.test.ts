@@ -178,6 +178,23 @@ else: assert False
     );
   });
 
+  it("keeps a mapping's pages in their place while the file is open for appending", async () => {
+    await python(
+      `
+import mmap
+open("mapped", "w").write("x" * 5000)
+a = os.open("mapped", os.O_RDWR | os.O_APPEND)
+m = mmap.mmap(a, 5000)
+m[0:3] = b"abc"
+m.flush()
+assert os.fstat(a).st_size == 5000
+os.write(a, b"end")
+assert open("mapped").read() == "abc" + "x" * 4997 + "end"
+`,
+      dir,
+    );
+  });
+
   it("takes setuid and setgid from a file that another writes, truncates or owns", async () => {
     const as = "setpriv --reuid 1234 --regid 2345 --clear-groups";
     for (const command of [
