@@ -43,6 +43,23 @@ export interface RenameFlags {
   hold?: boolean;
 }
 
+/** What came of a create. */
+export interface Created {
+  inode: Inode;
+  /** It was there already. */
+  existed: boolean;
+  /** The directory with the new name, where the namenode said. */
+  parent?: Inode | undefined;
+}
+
+/** What came of the removal of a name. */
+export interface Removed {
+  /** The inode that is kept. */
+  held?: number | undefined;
+  /** The directory without the name, where the namenode said. */
+  parent?: Inode | undefined;
+}
+
 /** One page of a directory. */
 export interface DirectoryPage {
   entries: Dentry[];
@@ -72,16 +89,16 @@ export interface Metadata {
   getInode(ino: number): Promise<Inode>;
   readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage>;
   /** EEXIST; with openExisting an existing regular file is returned instead. */
-  create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<{ inode: Inode; existed: boolean }>;
+  create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<Created>;
   setAttributes(ino: number, change: AttributeChange): Promise<Inode>;
   link(ino: number, dir: number, name: Name): Promise<Inode>;
   /**
    * Removes a name. With `hold`, an inode that has lost its last name is kept (readable, writable) until release() or the end of
-   * the client; resolves to its number, to undefined when nothing is kept.
+   * the client.
    */
-  unlink(dir: number, name: Name, hold?: boolean): Promise<number | undefined>;
+  unlink(dir: number, name: Name, hold?: boolean): Promise<Removed>;
   /** As unlink, for a directory. ENOTEMPTY. */
-  rmdir(dir: number, name: Name, hold?: boolean): Promise<number | undefined>;
+  rmdir(dir: number, name: Name, hold?: boolean): Promise<Removed>;
   /** Gives up inodes that unlink, rmdir or rename have kept. */
   release(inos: readonly number[]): Promise<void>;
   rename(

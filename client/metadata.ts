@@ -1,7 +1,17 @@
 import type { Timestamp } from "../common/clock.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { Inode, SetAttributesRequestInit } from "../proto/gen/types.js";
-import type { AttributeChange, Capacity, DirectoryPage, Metadata, Name, NewInode, RenameFlags } from "./contract.js";
+import type {
+  AttributeChange,
+  Capacity,
+  Created,
+  DirectoryPage,
+  Metadata,
+  Name,
+  NewInode,
+  Removed,
+  RenameFlags,
+} from "./contract.js";
 import { resolvePath } from "./resolve.js";
 import type { Session, Unnumbered } from "./session.js";
 
@@ -29,14 +39,10 @@ export class SessionMetadata implements Metadata {
     return this.#session.call(Namenode.readDirectory, { dir, after, limit });
   }
 
-  async create(
-    dir: number,
-    name: Name,
-    node: NewInode,
-    openExisting = false,
-  ): Promise<{ inode: Inode; existed: boolean }> {
-    const { inode, existed } = await this.#session.change(Namenode.create, { dir, name, ...node, openExisting });
-    return { inode, existed };
+  async create(dir: number, name: Name, node: NewInode, openExisting = false): Promise<Created> {
+    const request = { dir, name, ...node, openExisting };
+    const { inode, existed, parent } = await this.#session.change(Namenode.create, request);
+    return { inode, existed, parent: parent ?? undefined };
   }
 
   async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {
@@ -53,17 +59,17 @@ export class SessionMetadata implements Metadata {
     return (await this.#session.change(Namenode.link, { ino, dir, name })).inode;
   }
 
-  unlink(dir: number, name: Name, hold = false): Promise<number | undefined> {
+  unlink(dir: number, name: Name, hold = false): Promise<Removed> {
     return this.#remove({ dir, name, hold, directory: false });
   }
 
-  rmdir(dir: number, name: Name, hold = false): Promise<number | undefined> {
+  rmdir(dir: number, name: Name, hold = false): Promise<Removed> {
     return this.#remove({ dir, name, hold, directory: true });
   }
 
-  async #remove(request: Unnumbered<typeof Namenode.unlink>): Promise<number | undefined> {
-    const { held } = await this.#session.change(Namenode.unlink, request);
-    return held === 0 ? undefined : held;
+  async #remove(request: Unnumbered<typeof Namenode.unlink>): Promise<Removed> {
+    const { held, parent } = await this.#session.change(Namenode.unlink, request);
+    return { held: held === 0 ? undefined : held, parent: parent ?? undefined };
   }
 
   async release(inos: readonly number[]): Promise<void> {

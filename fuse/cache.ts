@@ -4,7 +4,7 @@ import type { Inode } from "../proto/gen/types.js";
 import { type Meaning, Names } from "./names.js";
 import { RecentChanges } from "./recent-changes.js";
 
-/** Inodes whose attributes are remembered, at most. */
+/** Inodes whose attributes are remembered unless told otherwise, at most. */
 const MAX_INODES = 16_384;
 
 interface CachedInode {
@@ -34,13 +34,18 @@ export interface Question {
 export class MetadataCache {
   readonly #watch: Watch;
   readonly #evicted: (ino: number) => void;
+  readonly #maxInodes: number;
   readonly #inodes = new Map<number, CachedInode>();
   readonly #names: Names;
   readonly #recent = new RecentChanges();
 
-  /** @param evicted called with an inode when something of it, or of names in it, is not remembered any more */
-  constructor(watch: Watch, evicted: (ino: number) => void) {
+  /**
+   * @param evicted called with an inode when something of it, or of names in it, is not remembered any more
+   * @param maxInodes inodes that are remembered, at most
+   */
+  constructor(watch: Watch, evicted: (ino: number) => void, maxInodes = MAX_INODES) {
     this.#watch = watch;
+    this.#maxInodes = maxInodes;
     this.#evicted = evicted;
     this.#names = new Names((dir) => {
       this.#recent.note(everyName(dir));
@@ -123,8 +128,14 @@ export class MetadataCache {
     const kept = inode.target.length > 0 ? { ...inode, target: Buffer.from(inode.target) } : inode;
     const { told, pages } = cached ?? {};
     this.#inodes.set(ino, { inode: kept, believed: true, complete: true, told, pages });
-    if (this.#inodes.size > MAX_INODES) this.forgetInode(this.#inodes.keys().next().value!);
+    if (this.#inodes.size > this.#maxInodes) this.#forgetInode(this.#inodes.keys().next().value!);
     return true;
+  }
+
+  /** The kernel knows nothing of an inode any more. */
+  unknownToKernel(ino: number): void {
+    const cached = this.#inodes.get(ino);
+    if (cached) cached.told = cached.pages = undefined;
   }
 
   /** This mount changed size or times of the inode in a way only the namenode knows; `size` if that is known. */
@@ -143,8 +154,10 @@ export class MetadataCache {
     if (cached) cached.believed = false;
   }
 
-  forgetInode(ino: number): void {
+  #forgetInode(ino: number): void {
     this.#inodes.delete(ino);
+    // An answer that is on its way may be older than what this mount has done since.
+    this.#recent.note(ino);
     this.#evicted(ino);
   }
 

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import type { CairnClient, NewInode, Watch } from "../client/contract.js";
+import type { CairnClient, NewInode, Removed, Watch } from "../client/contract.js";
 import { type Clock, RealClock } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_NAME, ROOT_INO } from "../common/limits.js";
@@ -30,6 +30,8 @@ export interface FileSystemParts {
   readonly kernelMs: number;
   readonly log: Logger;
   readonly clock?: Clock;
+  /** Inodes to remember, at most. */
+  readonly maxInodes?: number;
 }
 
 /**
@@ -53,7 +55,7 @@ export class FileSystem {
     const evicted = (ino: number) => this.#watching.evicted(ino);
     this.#client = client;
     this.#watch = client.watch;
-    this.#cache = new MetadataCache(client.watch, evicted);
+    this.#cache = new MetadataCache(client.watch, evicted, options.maxInodes);
     this.#holds = new Holds(client.meta, log, (ino) => {
       if (!this.#cache.remembers(ino)) evicted(ino);
     });
@@ -115,9 +117,9 @@ export class FileSystem {
     this.#cache.distrustDentry(dir, name);
   }
 
-  /** The kernel no longer knows this inode. */
+  /** The kernel no longer knows this inode, and has no pages of it. What it is, is still remembered here. */
   forget(ino: number): void {
-    this.#cache.forgetInode(ino);
+    this.#cache.unknownToKernel(ino);
   }
 
   /** Makes a file, FIFO, socket or device. EEXIST. */
@@ -141,8 +143,8 @@ export class FileSystem {
     checkName(name);
     const known = this.known(dir, name);
     const question = this.#cache.question();
-    const kept = await this.#client.meta.unlink(dir, name, this.#holds.wanted(known));
-    this.#removed(dir, name, known, question, kept);
+    const removed = await this.#client.meta.unlink(dir, name, this.#holds.wanted(known));
+    this.#removed(dir, name, known, question, removed);
   }
 
   /** Removes an empty directory. ENOTEMPTY, ENOTDIR, ENOENT. */
@@ -150,8 +152,8 @@ export class FileSystem {
     checkName(name);
     const known = this.known(dir, name);
     const question = this.#cache.question();
-    const kept = await this.#client.meta.rmdir(dir, name, this.#holds.wanted(known));
-    this.#removed(dir, name, known, question, kept);
+    const removed = await this.#client.meta.rmdir(dir, name, this.#holds.wanted(known));
+    this.#removed(dir, name, known, question, removed);
   }
 
   /** Moves a name, over an existing one where rename(2) may. */
@@ -198,8 +200,8 @@ export class FileSystem {
     checkName(name);
     const inherited = await this.#inheritGroup(dir, node);
     const question = this.#cache.question();
-    const { inode } = await this.#client.meta.create(dir, name, inherited);
-    this.#entered(dir, name, inode, question);
+    const { inode, parent } = await this.#client.meta.create(dir, name, inherited);
+    this.#entered(dir, name, inode, question, parent);
     if (isDirectory(inode)) this.#cache.completeDirectory(inode.ino, question);
     return this.#files.effective(inode);
   }
@@ -212,21 +214,26 @@ export class FileSystem {
     return { ...node, gid: parent.gid, mode };
   }
 
-  #entered(dir: number, name: Buffer, inode: Inode, question: Question): void {
+  #entered(dir: number, name: Buffer, inode: Inode, question: Question, parent?: Inode): void {
     this.#cache.putInode(inode, question);
     this.#cache.setDentry(dir, name, inode.ino, question);
-    this.#cache.changed(dir);
+    this.#changed(dir, parent, question);
+  }
+
+  /** This mount has changed a directory. The kernel asks for its attributes before the next name is used. */
+  #changed(dir: number, now: Inode | undefined, question: Question): void {
+    if (now === undefined || !this.#cache.putInode(now, question)) this.#cache.changed(dir);
   }
 
   /**
-   * @param ino what the name stood for, if that is known
-   * @param kept the inode that has lost its last name, when the namenode keeps it for us
+   * A name has been removed.
+   * @param ino what it stood for, if that is known
    */
-  #removed(dir: number, name: Buffer, ino: number | undefined, question: Question, kept?: number): void {
-    if (kept !== undefined) this.#holds.nameless([kept]);
+  #removed(dir: number, name: Buffer, ino: number | undefined, question: Question, { held, parent }: Removed): void {
+    if (held !== undefined) this.#holds.nameless([held]);
     this.#cache.setDentry(dir, name, "absent", question);
     if (ino !== undefined) this.#cache.changed(ino);
-    this.#cache.changed(dir);
+    this.#changed(dir, parent, question);
   }
 
   // ---- attributes ----
@@ -328,8 +335,9 @@ export class FileSystem {
     const inherited = await this.#inheritGroup(dir, node);
     return this.#holds.opening(async () => {
       const question = this.#cache.question();
-      const { inode, existed } = await this.#client.meta.create(dir, name, inherited, (flags & O_EXCL) === 0);
-      this.#entered(dir, name, inode, question);
+      const exclusive = (flags & O_EXCL) !== 0;
+      const { inode, existed, parent } = await this.#client.meta.create(dir, name, inherited, !exclusive);
+      this.#entered(dir, name, inode, question, parent);
       this.#files.effective(inode);
       const opened = await this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
       return { ...opened, existed };

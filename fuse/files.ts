@@ -42,6 +42,7 @@ export class FileHandles {
     this.#handles.reserve();
     this.settle(inode.ino);
     const grown = this.#grown(inode);
+    const resized = this.#cache.told(inode.ino) !== inode.size;
     const kept = this.#cache.hasPagesOf(inode);
     this.#cache.keepPages(inode);
     const content = this.#client.open(inode);
@@ -67,7 +68,7 @@ export class FileHandles {
       await this.release(handle);
       throw err;
     }
-    return { handle, inode: file.attributes(file.inode), grown, kept };
+    return { handle, inode: file.attributes(file.inode), grown, resized, kept };
   }
 
   /** The inode number of a handle. EBADF. */

@@ -3,10 +3,12 @@ import type {
   CairnClient,
   Changes,
   ChangeWatcher,
+  Created,
   DirectoryPage,
   Metadata,
   Name,
   NewInode,
+  Removed,
   RenameFlags,
   Watch,
 } from "../client/contract.js";
@@ -117,14 +119,9 @@ class SubtreeMetadata implements Metadata {
     return { entries: entries.map(({ name, inode }) => ({ name, inode: this.#shown(inode) })), more };
   }
 
-  async create(
-    dir: number,
-    name: Name,
-    node: NewInode,
-    openExisting?: boolean,
-  ): Promise<{ inode: Inode; existed: boolean }> {
-    const { inode, existed } = await this.#meta.create(this.#ino(dir), name, node, openExisting);
-    return { inode: this.#shown(inode), existed };
+  async create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<Created> {
+    const { inode, existed, parent } = await this.#meta.create(this.#ino(dir), name, node, openExisting);
+    return { inode: this.#shown(inode), existed, parent: parent && this.#shown(parent) };
   }
 
   async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {
@@ -135,12 +132,16 @@ class SubtreeMetadata implements Metadata {
     return this.#meta.link(ino, this.#ino(dir), name);
   }
 
-  unlink(dir: number, name: Name, hold?: boolean): Promise<number | undefined> {
-    return this.#meta.unlink(this.#ino(dir), name, hold);
+  async unlink(dir: number, name: Name, hold?: boolean): Promise<Removed> {
+    return this.#removed(await this.#meta.unlink(this.#ino(dir), name, hold));
   }
 
-  rmdir(dir: number, name: Name, hold?: boolean): Promise<number | undefined> {
-    return this.#meta.rmdir(this.#ino(dir), name, hold);
+  async rmdir(dir: number, name: Name, hold?: boolean): Promise<Removed> {
+    return this.#removed(await this.#meta.rmdir(this.#ino(dir), name, hold));
+  }
+
+  #removed({ held, parent }: Removed): Removed {
+    return { held, parent: parent && this.#shown(parent) };
   }
 
   release(inos: readonly number[]): Promise<void> {

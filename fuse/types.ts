@@ -32,6 +32,8 @@ export interface Opened {
    * would stop reading at the old end, and must be told otherwise.
    */
   readonly grown: boolean;
+  /** The file has another size than this mount last said, or it has said none. */
+  readonly resized: boolean;
   /** The file is what it was when the kernel read the pages it may have: they may stay. */
   readonly kept: boolean;
 }

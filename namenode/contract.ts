@@ -15,6 +15,8 @@ import type { KeyValue } from "./store/kv.js";
 export interface Effects {
   /** The inode that the edit made or changed, as it is now. */
   inode?: Inode;
+  /** Of what makes or removes one name: the directory, as it is now. */
+  parent?: Inode;
   /** Of a rename: the inode that lost its name. */
   replaced?: Inode;
   /** Inodes that the edit changed: their attributes, content, or names in them. */

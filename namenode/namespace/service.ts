@@ -7,12 +7,14 @@ import type {
   CallId,
   CallRecord,
   CapacityReplyInit,
+  CreateReplyInit,
   InodeInit,
   OpenSessionReplyInit,
   OpenSessionRequest,
   Policy,
   ReleaseRequest,
   SyncJournalReplyInit,
+  UnlinkReplyInit,
 } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import type { BlockManager, Editor } from "../contract.js";
@@ -109,7 +111,7 @@ export class NamespaceService {
       getExtents: (request, { link }) => this.#settled(this.#told(link, getExtents(kv, request, manager))),
 
       create: (request, { link }) =>
-        this.#once(
+        this.#once<CreateReplyInit>(
           request.call,
           (record) => this.#told(link, { ...again(record), existed: false }, request.dir),
           () => this.#told(link, create(ctx, request), request.dir),
@@ -118,11 +120,15 @@ export class NamespaceService {
         this.#once(request.call, again, () => this.#told(context.link, setAttributes(ctx, request))),
       link: (request, context) =>
         this.#once(request.call, again, () => this.#told(context.link, link(ctx, request), request.dir)),
-      unlink: (request) =>
-        this.#once(
+      unlink: (request, { link }) =>
+        this.#once<UnlinkReplyInit>(
           request.call,
           ({ ino }) => ({ held: heldBy(kv, request.call.session, ino) }),
-          () => unlink(ctx, request),
+          () => {
+            const reply = unlink(ctx, request);
+            callbacks.told(link, request.dir);
+            return reply;
+          },
         ),
       rename: (request, { link }) =>
         this.#once(

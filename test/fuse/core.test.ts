@@ -135,12 +135,28 @@ describe("fuse core: names", () => {
   });
 
   it("finds a name again that another client has replaced", async () => {
-    const { fs, client } = make();
+    const { fs, client, watch } = make();
     await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller).then(({ handle }) => fs.release(handle));
     await client.meta.unlink(ROOT_INO, name("a"));
     const { inode } = await client.meta.create(ROOT_INO, name("a"), { mode: S_IFREG | 0o600, uid: 0, gid: 0 });
-    fs.forget((await fs.lookup(ROOT_INO, name("a"), caller)).ino);
+    watch.tell({ names: [{ dir: ROOT_INO, name: name("a") }] });
     expect((await fs.lookup(ROOT_INO, name("a"), caller)).ino).to.equal(inode.ino);
+  });
+
+  it("knows a directory that it has changed without asking, and what the kernel has forgotten", async () => {
+    const { fs, client } = make();
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o755, caller);
+    const { handle, inode } = await fs.create(dir.ino, name("a"), 0o644, O_WRONLY, caller);
+    await fs.release(handle);
+    const { mtime } = await client.meta.getInode(dir.ino);
+    const asked = client.calls["getInode"];
+    expect(await fs.getattr(dir.ino, caller)).to.deep.include({ size: dir.size, mtime });
+    fs.forget(inode.ino);
+    expect((await fs.lookup(dir.ino, name("a"), caller)).ino).to.equal(inode.ino);
+    await fs.unlink(dir.ino, name("a"), caller);
+    const left = await fs.getattr(dir.ino, caller);
+    expect(client.calls["getInode"]).to.equal(asked);
+    expect(left).to.deep.equal(await client.meta.getInode(dir.ino));
   });
 
   it("refuses names longer than 255 bytes", async () => {
@@ -561,13 +577,12 @@ describe("fuse core: what others change", () => {
   it("tells the namenode what it has forgotten, once the kernel has, too, and nothing that is open", async () => {
     const clock = new FakeClock();
     const client = new MemoryClient();
-    const fs = new FileSystem({ client, kernelMs: 10_000, log: silentLogger, clock });
+    const fs = new FileSystem({ client, kernelMs: 10_000, log: silentLogger, clock, maxInodes: 1 });
     const inos: number[] = [];
     for (const text of ["a", "b", "c"]) inos.push((await client.meta.create(ROOT_INO, name(text), other)).inode.ino);
     const [a, b, c] = inos as [number, number, number];
     for (const ino of inos) await fs.getattr(ino, caller);
     const { handle } = await fs.open(b, O_RDONLY, caller);
-    for (const ino of inos) fs.forget(ino);
     await clock.advance(9_000);
     await fs.getattr(c, caller);
     expect(client.watch.forgotten).to.deep.equal([]);

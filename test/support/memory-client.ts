@@ -6,11 +6,13 @@ import type {
   Capacity,
   Changes,
   ChangeWatcher,
+  Created,
   DirectoryPage,
   FileContent,
   Metadata,
   Name,
   NewInode,
+  Removed,
   RenameFlags,
   Watch,
 } from "../../client/contract.js";
@@ -299,12 +301,7 @@ class MemoryMetadata implements Metadata {
     return this.#listing.names;
   }
 
-  async create(
-    dir: number,
-    name: Name,
-    node: NewInode,
-    openExisting = false,
-  ): Promise<{ inode: Inode; existed: boolean }> {
+  async create(dir: number, name: Name, node: NewInode, openExisting = false): Promise<Created> {
     if (name.length > MAX_NAME) throw new CairnError("ENAMETOOLONG", `create a name of ${name.length} bytes`);
     const parent = this.#dir(dir);
     const existing = parent.children.get(latin1(name));
@@ -317,7 +314,7 @@ class MemoryMetadata implements Metadata {
     this.#nodes.set(made.inode.ino, made);
     parent.children.set(latin1(name), made.inode.ino);
     this.#changeDir(parent, isDir(made) ? 1 : 0);
-    return { inode: made.inode, existed: false };
+    return { inode: made.inode, existed: false, parent: parent.inode };
   }
 
   async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {
@@ -343,25 +340,25 @@ class MemoryMetadata implements Metadata {
     return this.#change(node, { nlink: node.inode.nlink + 1 });
   }
 
-  async unlink(dir: number, name: Name, hold = false): Promise<number | undefined> {
+  async unlink(dir: number, name: Name, hold = false): Promise<Removed> {
     const node = this.#child(dir, name);
     if (isDir(node)) throw new CairnError("EISDIR", `unlink directory ${latin1(name)}`);
     this.#dir(dir).children.delete(latin1(name));
     this.#changeDir(this.#dir(dir));
-    return this.#keep(this.#drop(node, hold));
+    return this.#removed(dir, this.#drop(node, hold));
   }
 
-  async rmdir(dir: number, name: Name, hold = false): Promise<number | undefined> {
+  async rmdir(dir: number, name: Name, hold = false): Promise<Removed> {
     const node = this.#child(dir, name);
     if (!isDir(node)) throw new CairnError("ENOTDIR", `remove directory ${latin1(name)}`);
     if (node.children.size > 0) throw new CairnError("ENOTEMPTY", `remove directory ${latin1(name)}`);
     this.#dir(dir).children.delete(latin1(name));
     this.#changeDir(this.#dir(dir), -1);
-    return this.#keep(this.#drop(node, hold));
+    return this.#removed(dir, this.#drop(node, hold));
   }
 
-  #keep({ ino }: Inode): number | undefined {
-    return this.held.has(ino) ? ino : undefined;
+  #removed(dir: number, { ino }: Inode): Removed {
+    return { held: this.held.has(ino) ? ino : undefined, parent: this.#get(dir).inode };
   }
 
   async release(inos: readonly number[]): Promise<void> {

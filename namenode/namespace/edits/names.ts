@@ -18,6 +18,7 @@ export function create(change: Change, { dir, name, inode }: CreateEdit): void {
   change.touch(inode);
   change.modify(parent);
   change.effects.inode = inode;
+  change.effects.parent = parent;
 }
 
 /** A further name for a file. */
@@ -39,6 +40,7 @@ export function unlink(change: Change, { dir, name, hold }: UnlinkEdit): void {
   change.modify(parent);
   loseName(change, inode, hold);
   change.effects.inode = inode;
+  change.effects.parent = parent;
 }
 
 /** Moves a name, over what the target name holds or in exchange for it. */

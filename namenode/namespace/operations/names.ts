@@ -72,7 +72,7 @@ export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
       },
     },
   });
-  return { inode: effects.inode!, index, existed: false };
+  return { inode: effects.inode!, index, existed: false, parent: effects.parent! };
 }
 
 function checkNewInode({ mode, rdev, target, policy, uid, gid }: CreateRequest): void {
@@ -140,5 +140,5 @@ export function unlink(ctx: Context, request: UnlinkRequest): UnlinkReplyInit {
   if (isDir && named(ctx.kv, dentry).size > 0) throw nameError("ENOTEMPTY", "remove", dir, name, "it is not empty");
   const hold = request.hold ? call.session : 0;
   const { effects } = ctx.editor.apply({ call: callOf(call), unlink: { dir, name, hold } });
-  return { held: heldBy(ctx.kv, hold, effects.inode!.ino) };
+  return { held: heldBy(ctx.kv, hold, effects.inode!.ino), parent: effects.parent! };
 }

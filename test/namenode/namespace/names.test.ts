@@ -18,13 +18,14 @@ describe("names", () => {
     it("makes an inode with the attributes asked for, under its name", async () => {
       world.clock.advance(1_234);
       const request = { dir: ROOT_INO, name: name("f"), mode: FILE, uid: 10, gid: 20 };
-      const { inode, existed, index } = await world.call("create", request);
+      const { inode, existed, index, parent } = await world.call("create", request);
       expect(existed).to.equal(false);
       expect(inode).to.include({ mode: FILE, uid: 10, gid: 20, nlink: 1, size: 0, version: index });
       expect(inode.mtime).to.include({ sec: 1, nsec: 234e6 });
       expect(inode.policy).to.include(POLICY);
       expect((await world.call("lookup", { dir: ROOT_INO, name: name("f") })).inode).to.deep.equal(inode);
       const root = await world.inode(ROOT_INO);
+      expect(parent).to.deep.equal(root);
       expect(root).to.include({ nlink: 2, size: 1, version: index });
       expect(root.mtime).to.deep.equal(inode.mtime);
       expect(root.ctime).to.deep.equal(inode.mtime);
