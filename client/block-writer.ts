@@ -14,12 +14,17 @@ import { PipelineError, unresponsive, WriteStream } from "./write-stream.js";
 const PLACE_PATIENCE_MS = 30_000;
 /** The same when it is only a matter of time: none has memory for another stream, or none has joined the namenode again yet. */
 const BUSY_PATIENCE_MS = 10 * 60_000;
+/** How long the last datanode that has what was acknowledged may be away, ms: it keeps an unfinished replica for longer. */
+const LAST_PATIENCE_MS = 30_000;
 /** Chunks a packet can have at most: no packet starts when the block has no entries left for so many. */
 const PACKET_CHUNKS = 32;
 /** Packets in flight at most, however small. */
 const MAX_SENT = 256;
 /** How long the datanodes of a pipeline may take to forget it, ms. Nobody waits for it. */
 const ABORT_TIMEOUT_MS = 5_000;
+
+/** Errors that say of a datanode only that it cannot be reached at the moment: what it has may still be there. */
+const UNREACHABLE = new Set(["ENOTCONN", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EHOSTUNREACH", "EBUSY"]);
 
 /** A block that is finalized on these datanodes. */
 export interface FinishedBlock {
@@ -45,6 +50,8 @@ export class BlockWriter {
   #length = 0;
   #acked = 0;
   #ackedAtFailure = -1;
+  /** Runs while the one datanode that has all the bytes cannot be reached. */
+  #lastHope: Patience | undefined;
   #packets = 0;
   #filling: Packet | undefined;
   /** Sealed and not acknowledged, oldest first; the first #sent of them are on their way. */
@@ -222,6 +229,7 @@ export class BlockWriter {
       this.#sent--;
       this.#inFlight -= packet.length;
       this.#acked = packet.start + packet.length;
+      this.#lastHope = undefined;
       this.#io.packets.free(packet);
       if (!packet.last) continue;
       this.#state = "finished";
@@ -313,7 +321,7 @@ export class BlockWriter {
     return this.#openStream(this.#block, old.generation, replicas);
   }
 
-  /** Takes the datanodes that are to blame out of the pipeline. */
+  /** Takes the datanodes that are to blame out of the pipeline; not yet the last, which alone has the bytes, if it may come back. */
   async #blame(failure: PipelineError): Promise<void> {
     if (failure.code === "EBUSY" && this.#acked === 0) return; // nobody's fault, and the next attempt has another block
     let culprits = failure.culprits;
@@ -323,7 +331,11 @@ export class BlockWriter {
       culprits = this.#replicas.slice(0, 1).map((r) => r.id);
     this.#ackedAtFailure = this.#acked;
     for (const id of culprits) this.#io.health.failed(id, failure);
-    this.#replicas = this.#replicas.filter(({ id }) => !culprits.includes(id));
+    const left = this.#replicas.filter(({ id }) => !culprits.includes(id));
+    if (left.length === 0 && this.#acked > 0 && UNREACHABLE.has(failure.code)) {
+      this.#lastHope ??= new Patience(this.#io.clock, LAST_PATIENCE_MS);
+      this.#replicas = (await this.#lastHope.again()) ? this.#replicas.slice(-1) : [];
+    } else this.#replicas = left;
   }
 
   /** Tells namenode and, when they have an unfinished replica, datanodes that the block will not be. */

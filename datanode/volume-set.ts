@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { resolve } from "node:path";
-import { CairnError, messageOf, wrap } from "../common/errors.js";
+import { dirname, resolve } from "node:path";
+import { CairnError, codeOf, messageOf, wrap } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { ReplicaIdentity } from "../proto/digest.js";
 import type { VolumeStatus } from "../proto/gen/types.js";
@@ -143,7 +143,7 @@ export class VolumeSet {
 
   async #lock(volume: Volume): Promise<VolumeVersion | undefined> {
     const { disk } = this.#options;
-    await disk.makeDirectory(volume.path);
+    if (await disk.makeDirectory(volume.path)) await syncAncestors(disk, volume.path);
     this.#locks.set(volume, await disk.lock(volume.path));
     return readVersion(disk, volume.path);
   }
@@ -180,6 +180,17 @@ export class VolumeSet {
 /** The bytes to set aside for a replica with this much data. */
 export function withFooter(size: number): number {
   return size + Math.ceil(size * FOOTER_SHARE) + 512;
+}
+
+/** Brings the names of a new directory, and of those above it that may be new with it, to the platter. */
+async function syncAncestors(disk: Disk, path: string): Promise<void> {
+  const above = dirname(path);
+  try {
+    await disk.syncDirectory(above);
+  } catch (err) {
+    if (codeOf(err) !== "EACCES") throw err; // we have not made what we may not read
+  }
+  if (above !== path && above !== dirname(above)) await syncAncestors(disk, above);
 }
 
 /** The one version that the volumes have, or a new one. EPERM when they are of different datanodes or clusters. */

@@ -89,7 +89,9 @@ export class Link implements Caller {
   readonly #dispatcher: Dispatcher;
   readonly #log: Logger;
   readonly #clock: Clock;
-  readonly #timers: Timer[] = [];
+  readonly #pings: Timer;
+  /** Runs while calls are under way or waiting: thousands of idle links must cost nothing. */
+  #deadlines: Timer | undefined;
   readonly #pending = new Map<number, Pending>();
   #waitingToCall: WaitingCall[] = [];
   readonly #handling = new Map<number, AbortController | null>();
@@ -121,10 +123,7 @@ export class Link implements Caller {
       ),
     );
     const idleMs = options.idleMs ?? LINK_IDLE_MS;
-    this.#timers.push(
-      this.#clock.every(options.pingMs ?? LINK_PING_MS, () => this.#ping(idleMs)),
-      this.#clock.every(DEADLINE_TICK_MS, () => this.#expire()),
-    );
+    this.#pings = this.#clock.every(options.pingMs ?? LINK_PING_MS, () => this.#ping(idleMs));
   }
 
   /** Whether calls can be made now. */
@@ -167,6 +166,7 @@ export class Link implements Caller {
       options.signal?.addEventListener("abort", onAbort, { once: true });
       const release = () => options.signal?.removeEventListener("abort", onAbort);
       this.#pending.set(id, { method, expires, resolve, reject, release });
+      this.#watchDeadlines();
       this.sendFrame(frame);
     }) as Promise<Reply<ReplyOf<M>>>;
   }
@@ -230,8 +230,16 @@ export class Link implements Caller {
     else this.#ws.ping();
   }
 
+  #watchDeadlines(): void {
+    this.#deadlines ??= this.#clock.every(DEADLINE_TICK_MS, () => this.#expire());
+  }
+
   #expire(): void {
-    if (this.#pending.size === 0) return;
+    if (this.#pending.size === 0) {
+      this.#deadlines?.clear();
+      this.#deadlines = undefined;
+      return;
+    }
     const now = this.#clock.monotonic();
     for (const [id, call] of this.#pending) {
       if (call.expires > now) continue;
@@ -270,7 +278,8 @@ export class Link implements Caller {
   #onClose(reason: CairnError): void {
     if (this.#closeReason !== undefined) return;
     this.#closeReason = reason;
-    for (const t of this.#timers) t.clear();
+    this.#pings.clear();
+    this.#deadlines?.clear();
     for (const [, call] of this.#pending) {
       call.release();
       call.reject(this.#lost(call.method.name));

@@ -1,0 +1,541 @@
+import { constants } from "node:fs";
+import type { CairnClient, FileContent } from "../../client/contract.js";
+import { codeOf, messageOf } from "../../common/errors.js";
+import { ROOT_INO } from "../../common/limits.js";
+import type { Inode } from "../../proto/gen/types.js";
+import type { Checker } from "./checker.js";
+import type { Daemon, SimCluster } from "./cluster.js";
+import { Random } from "./random.js";
+import { Versions } from "./versions.js";
+
+const { S_IFREG, S_IFDIR } = constants;
+/** Files of one actor, at most; and bytes of each. */
+const MAX_FILES = 8;
+const MAX_BYTES = 48 << 10;
+/** Names that actors fight for. */
+const SHARED_NAMES = 4;
+/** Time between two operations, at most, ms. */
+const THINK_MS = 400;
+/** How long until what a failed call may still do has been done, ms: no connection is silent for longer. */
+const ECHO_MS = 30_000;
+/** Errors of a call that say nothing about whether it was done. */
+const UNCERTAIN = new Set([
+  "ETIMEDOUT",
+  "ENOTCONN",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EIO",
+  "ECANCELED",
+  "EAGAIN",
+  "ENOSPC",
+]);
+
+/** A file of an actor, as it must be. */
+interface FileState {
+  readonly ino: number;
+  readonly content: Versions<Buffer>;
+  /** A flush failed, or bytes that were on no disk went with the power: what it holds is anybody's guess, and it is removed. */
+  tainted: boolean;
+  open: FileContent | undefined;
+}
+
+type Names = ReadonlyMap<string, number>;
+
+const OPERATIONS = {
+  create: 6,
+  write: 30,
+  flush: 8,
+  fsync: 5,
+  close: 6,
+  read: 14,
+  readOther: 8,
+  truncate: 4,
+  rename: 5,
+  unlink: 3,
+  list: 3,
+  fight: 5,
+  idle: 1,
+} as const;
+
+/** What actors fight for: names in one directory, each made exclusively. */
+export class Arena {
+  readonly owners = new Map<string, string>();
+}
+
+/**
+ * A client and the program that uses it: does one thing after the other to files of its own, knows what it was promised, and
+ * compares. Others' files it only reads.
+ */
+export class Actor {
+  readonly name: string;
+  readonly daemon: Daemon;
+  readonly names = new Versions<Names>(new Map());
+  readonly files = new Map<number, FileState>();
+  readonly #cluster: SimCluster;
+  readonly #checker: Checker;
+  readonly #random: Random;
+  readonly #arena: Arena;
+  readonly #others: () => readonly Actor[];
+  #client: CairnClient | undefined;
+  #dir = 0;
+  #shared = 0;
+  #incarnation = 0;
+  #made = 0;
+  /** What it is doing, for people. */
+  doing = "nothing";
+  stopped = false;
+  /** Set when it has ended by itself after `stopped`. */
+  idle = true;
+
+  constructor(cluster: SimCluster, checker: Checker, name: string, arena: Arena, others: () => readonly Actor[]) {
+    this.#cluster = cluster;
+    this.#checker = checker;
+    this.name = name;
+    this.daemon = cluster.newClientMachine(name);
+    this.#random = new Random(cluster.random.int(0, 2 ** 31));
+    this.#arena = arena;
+    this.#others = others;
+  }
+
+  /** Starts the client, for the first time or after its death, and goes on until it is stopped or killed. */
+  start(): void {
+    const incarnation = ++this.#incarnation;
+    this.idle = false;
+    for (const file of this.files.values()) file.open = undefined;
+    this.#run(incarnation).catch((err) => this.#checker.fatal(err));
+  }
+
+  /** Edits after one are lost, and what no disk had is, too. */
+  rollBack(lastIndex: number): void {
+    this.names.rollBack(lastIndex);
+    for (const file of this.files.values()) file.content.rollBack(lastIndex);
+  }
+
+  /** Removes the files that nobody knows the content of, so that what is left must be whole. */
+  async removeTainted(): Promise<void> {
+    for (const file of this.files.values()) if (file.tainted) await this.#unlink(file);
+  }
+
+  /** Ends the session, after everything is done. */
+  async close(): Promise<void> {
+    try {
+      await this.#client?.close();
+    } catch (err) {
+      this.#checker.excuse(codeOf(err), `${this.name} ends (${messageOf(err)})`);
+    }
+  }
+
+  async #run(incarnation: number): Promise<void> {
+    this.doing = "connecting";
+    try {
+      this.#client = await this.#cluster.connect(this.daemon);
+      await this.#recover();
+    } catch (err) {
+      this.#checker.excuse(codeOf(err), `${this.name} starts (${messageOf(err)})`);
+      this.idle = true;
+      return;
+    }
+    while (!this.stopped && incarnation === this.#incarnation && !this.#checker.violation) {
+      const operation = this.#random.weighted(OPERATIONS);
+      this.#checker.operations++;
+      this.doing = operation;
+      await this.#do(operation);
+      this.doing = "thinking";
+      await this.#cluster.time.sleep(this.#random.next() * THINK_MS);
+    }
+    if (incarnation === this.#incarnation) this.idle = true;
+  }
+
+  async #do(operation: keyof typeof OPERATIONS): Promise<void> {
+    switch (operation) {
+      case "create":
+        return this.#create();
+      case "write":
+        return this.#withFile((file) => this.#write(file));
+      case "flush":
+        return this.#withFile((file) => this.#commit(file, "acknowledged"));
+      case "fsync":
+        return this.#withFile((file) => this.#commit(file, "durable"));
+      case "close":
+        return this.#withFile((file) => this.#close(file));
+      case "read":
+        return this.#withFile((file) => this.#read(file));
+      case "readOther":
+        return this.#readOther();
+      case "truncate":
+        return this.#withFile((file) => this.#truncate(file));
+      case "rename":
+        return this.#withFile((file) => this.#rename(file));
+      case "unlink":
+        return this.#withFile((file) => this.#unlink(file));
+      case "list":
+        return this.#settleNames();
+      case "fight":
+        return this.#fight();
+      case "idle":
+        return this.#cluster.time.sleep(this.#random.int(1_000, 20_000));
+    }
+  }
+
+  // ---- names ----
+
+  async #create(): Promise<void> {
+    if (this.names.latest.value.size >= MAX_FILES) return;
+    const name = `f${this.#made++}`;
+    const node = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
+    const version = this.names.begin(with_(this.names.latest.value, [[name, -1]]));
+    await this.#change(`create ${name}`, async () => {
+      const { inode } = await this.#meta.create(this.#dir, Buffer.from(name), node, false);
+      (version.value as Map<string, number>).set(name, inode.ino);
+      this.names.confirm(version, "acknowledged", this.#lastIndex);
+      this.files.set(inode.ino, newFile(inode.ino));
+    });
+  }
+
+  async #rename(file: FileState): Promise<void> {
+    const from = this.#nameOf(file);
+    if (from === undefined) return;
+    const over = this.#random.chance(0.4) ? this.#random.pick([...this.names.latest.value.keys()]) : undefined;
+    const to = over ?? `f${this.#made++}`;
+    if (to === from) return;
+    const replaced = this.files.get(this.names.latest.value.get(to) ?? 0);
+    if (replaced !== undefined) await this.#close(replaced);
+    const version = this.names.begin(with_(without(this.names.latest.value, from), [[to, file.ino]]));
+    await this.#change(`rename ${from} to ${to}`, async () => {
+      await this.#meta.rename(this.#dir, Buffer.from(from), this.#dir, Buffer.from(to));
+      this.names.confirm(version, "acknowledged", this.#lastIndex);
+    });
+  }
+
+  async #unlink(file: FileState): Promise<void> {
+    const name = this.#nameOf(file);
+    if (name === undefined) return;
+    await this.#close(file);
+    const version = this.names.begin(without(this.names.latest.value, name));
+    await this.#change(`unlink ${name}`, async () => {
+      await this.#meta.unlink(this.#dir, Buffer.from(name));
+      this.names.confirm(version, "acknowledged", this.#lastIndex);
+    });
+  }
+
+  /** A change of names: when nobody knows whether it was done, what is there decides. */
+  async #change(what: string, act: () => Promise<void>): Promise<void> {
+    try {
+      await act();
+      this.#tell(what);
+    } catch (err) {
+      const code = codeOf(err);
+      this.#checker.check(
+        UNCERTAIN.has(code),
+        `${this.name}: ${what} is answered right, not with ${code} (${messageOf(err)})`,
+      );
+      this.#checker.excuse(code, `${this.name}: ${what}`);
+      await this.#cluster.time.sleep(ECHO_MS);
+      await this.#settleNames();
+    }
+  }
+
+  /** Lists the directory: it must be one of the states it may have. */
+  async #settleNames(): Promise<void> {
+    const seen = new Map<string, number>();
+    try {
+      const { entries } = await this.#meta.readDirectory(this.#dir, Buffer.alloc(0), 1000);
+      for (const { name, inode } of entries) seen.set(Buffer.from(name).toString(), inode.ino);
+    } catch (err) {
+      this.#checker.excuse(codeOf(err), `${this.name}: list`);
+      return;
+    }
+    const fits = this.names.possible.some((names) => sameNames(names, seen));
+    this.#checker.check(
+      fits,
+      `${this.name}'s directory is one of ${JSON.stringify(this.names.possible.map((n) => [...n]))}, not ${JSON.stringify([...seen])}`,
+    );
+    for (const ino of seen.values()) if (!this.files.has(ino)) this.files.set(ino, newFile(ino));
+    if (!this.names.isCertain) this.names.settle(seen, this.#lastIndex);
+  }
+
+  /** Makes or removes a name that others want, too: only one has it. */
+  async #fight(): Promise<void> {
+    const name = `prize${this.#random.int(1, SHARED_NAMES)}`;
+    const { owners } = this.#arena;
+    if (owners.get(name) === this.name) {
+      try {
+        owners.set(name, "nobody knows");
+        await this.#meta.unlink(this.#shared, Buffer.from(name));
+        if (owners.get(name) === "nobody knows") owners.delete(name);
+      } catch (err) {
+        this.#checker.excuse(codeOf(err), `${this.name}: give up ${name}`);
+      }
+      return;
+    }
+    if (owners.get(name) === "nobody knows") return;
+    try {
+      await this.#meta.create(this.#shared, Buffer.from(name), { mode: S_IFREG | 0o600, uid: 0, gid: 0 }, false);
+      const owner = owners.get(name);
+      this.#checker.check(
+        owner === undefined || owner === "nobody knows",
+        `${name} belongs to ${owner}, and ${this.name} has made it too`,
+      );
+      owners.set(name, this.name);
+      this.#tell(`won ${name}`);
+    } catch (err) {
+      const code = codeOf(err);
+      if (code === "EEXIST") return;
+      owners.set(name, "nobody knows");
+      this.#checker.excuse(code, `${this.name}: make ${name}`);
+    }
+  }
+
+  // ---- content ----
+
+  async #write(file: FileState): Promise<void> {
+    const before = file.content.latest.value;
+    const offset = this.#random.chance(0.3)
+      ? before.length
+      : this.#random.int(0, Math.min(before.length + 4096, MAX_BYTES - 1));
+    const data = this.#random.bytes(
+      Math.min(this.#random.int(1, this.#random.pick([64, 4096, 32 << 10])), MAX_BYTES - offset),
+    );
+    if (data.length === 0) return;
+    const after = Buffer.alloc(Math.max(before.length, offset + data.length));
+    before.copy(after);
+    data.copy(after, offset);
+    await this.#content(file, `write ${data.length} at ${offset}`, async (content) => {
+      file.content.begin(after);
+      await content.write(offset, data);
+    });
+  }
+
+  async #commit(file: FileState, certainty: "acknowledged" | "durable"): Promise<void> {
+    const { latest } = file.content;
+    await this.#content(file, certainty === "durable" ? "fsync" : "flush", async (content) => {
+      await (certainty === "durable" ? content.fsync() : content.flush());
+      file.content.confirm(latest, certainty, this.#lastIndex);
+    });
+  }
+
+  async #close(file: FileState): Promise<void> {
+    const { open } = file;
+    if (open === undefined) return;
+    const { latest } = file.content;
+    await this.#content(file, "close", async () => {
+      file.open = undefined;
+      await open.close();
+      file.content.confirm(latest, "acknowledged", this.#lastIndex);
+    });
+  }
+
+  async #truncate(file: FileState): Promise<void> {
+    const before = file.content.latest.value;
+    const size = this.#random.int(0, Math.min(MAX_BYTES, before.length + 4096));
+    const after = Buffer.alloc(size);
+    before.copy(after);
+    await this.#content(file, `truncate to ${size}`, async (content) => {
+      const version = file.content.begin(after);
+      await content.truncate(size);
+      file.content.confirm(version, "acknowledged", this.#lastIndex);
+    });
+  }
+
+  /** Reads a part of a file: exactly what this actor made it. */
+  async #read(file: FileState): Promise<void> {
+    const wanted = file.content.latest.value;
+    await this.#content(
+      file,
+      "read",
+      async (content) => {
+        this.#checker.check(
+          content.size === wanted.length,
+          `${this.#of(file)} has ${wanted.length} bytes, not ${content.size}`,
+        );
+        const offset = this.#random.int(0, wanted.length);
+        const target = Buffer.alloc(this.#random.int(0, MAX_BYTES));
+        const bytes = await content.read(offset, target);
+        const expected = wanted.subarray(offset, offset + target.length);
+        const got = target.subarray(0, bytes);
+        this.#checker.check(
+          got.equals(expected),
+          `${this.#of(file)} reads as it was written: ${difference(expected, got)}`,
+        );
+      },
+      false,
+    );
+  }
+
+  /** Something with a file's content, opened if it is not. A failed change leaves it nobody knows how: the file goes. */
+  async #content(
+    file: FileState,
+    what: string,
+    act: (content: FileContent) => Promise<void>,
+    changes = true,
+  ): Promise<void> {
+    try {
+      file.open ??= this.#client!.open(await this.#meta.getInode(file.ino));
+      await act(file.open);
+      this.#tell(`${what} of ${this.#of(file)}`);
+    } catch (err) {
+      const code = codeOf(err);
+      this.#checker.check(code !== "ESTALE" && code !== "EBADMSG", `${this.#of(file)} is there: ${messageOf(err)}`);
+      this.#checker.excuse(code, `${what} of ${this.#of(file)} (${messageOf(err)})`);
+      if (changes) file.tainted = true;
+    }
+  }
+
+  /** Runs something on a file of this actor's; one that is tainted is removed instead. */
+  async #withFile(act: (file: FileState) => Promise<void>): Promise<void> {
+    const inos = [...this.names.latest.value.values()];
+    if (inos.length === 0) return;
+    const file = this.files.get(this.#random.pick(inos));
+    if (file === undefined) return; // being made, nobody knows whether it was
+    if (!file.tainted) return act(file);
+    file.open = undefined;
+    await this.#unlink(file);
+  }
+
+  /** Reads a file of another actor's: it is in a state that it had, or got, while we read. */
+  async #readOther(): Promise<void> {
+    const other = this.#random.pick(this.#others());
+    const [name, ino] = this.#random.pick([...other.names.latest.value, ["", 0] as const]);
+    const file = other.files.get(ino);
+    if (other === this || file === undefined || file.tainted) return;
+    const before = file.content.possible;
+    const target = Buffer.alloc(MAX_BYTES);
+    let size: number;
+    try {
+      const content = this.#client!.open(await this.#meta.getInode(ino));
+      try {
+        size = await content.read(0, target);
+      } finally {
+        await content.close();
+      }
+    } catch (err) {
+      if (codeOf(err) === "ESTALE" || file.tainted) return; // removed meanwhile
+      this.#checker.excuse(codeOf(err), `${this.name}: read ${other.name}'s ${name} (${messageOf(err)})`);
+      return;
+    }
+    if (file.tainted) return;
+    const allowed = [...before, ...file.content.possible];
+    this.#checker.check(
+      isMixture(target.subarray(0, size), allowed),
+      `${this.name} reads ${other.name}'s ${name} (${ino}) as it was at some time meanwhile (${size} bytes, not of ${allowed.map((b) => b.length)})`,
+    );
+  }
+
+  // ---- after a start ----
+
+  /** Finds what the actor before it left: everything must be in a state that it may have. */
+  async #recover(): Promise<void> {
+    const [own, shared] = await Promise.all([this.#directory(this.name), this.#directory("arena")]);
+    this.#dir = own.ino;
+    this.#shared = shared.ino;
+    await this.#settleNames();
+    await this.verify();
+  }
+
+  /** Compares every file with what it may hold; nothing may be under way. */
+  async verify(): Promise<void> {
+    for (const [name, ino] of this.names.latest.value) {
+      const file = this.files.get(ino);
+      if (file === undefined || file.tainted) continue;
+      const seen = await this.#whole(file, name);
+      if (seen === undefined) continue;
+      const fits = file.content.possible.some((content) => content.equals(seen));
+      const nearest = file.content.latest.value;
+      this.#checker.check(
+        fits,
+        `${this.name}'s ${name} (${ino}) is in one of the ${file.content.possible.length} states it may have, not ${seen.length} bytes: ${difference(nearest, seen)}`,
+      );
+      if (!file.content.isCertain) file.content.settle(seen, this.#lastIndex);
+    }
+  }
+
+  async #whole(file: FileState, name: string): Promise<Buffer | undefined> {
+    const target = Buffer.alloc(MAX_BYTES + 1);
+    try {
+      const content = this.#client!.open(await this.#meta.getInode(file.ino));
+      const size = await content.read(0, target);
+      await content.close();
+      return target.subarray(0, size);
+    } catch (err) {
+      const code = codeOf(err);
+      this.#checker.check(code !== "ESTALE", `${this.name}'s ${name} is there: ${messageOf(err)}`);
+      // Bytes that were acknowledged, but synced by nobody, may have gone with the power of all replicas.
+      const excused = file.content.certain.certainty !== "durable" || file.content.possible.length > 1;
+      this.#checker.check(excused || !this.#checker.isCalm, `${this.name}'s ${name} can be read: ${messageOf(err)}`);
+      this.#tell(`${name} cannot be read (${messageOf(err)})`);
+      if (excused) file.tainted = true;
+      return undefined;
+    }
+  }
+
+  async #directory(name: string): Promise<Inode> {
+    const node = { mode: S_IFDIR | 0o755, uid: 0, gid: 0 };
+    try {
+      return (await this.#meta.create(ROOT_INO, Buffer.from(name), node)).inode;
+    } catch (err) {
+      if (codeOf(err) !== "EEXIST") throw err;
+      return this.#meta.lookup(ROOT_INO, Buffer.from(name));
+    }
+  }
+
+  get #meta() {
+    return this.#client!.meta;
+  }
+
+  get #lastIndex(): number {
+    return this.#cluster.namenode.disk.lastIndex;
+  }
+
+  #nameOf(file: FileState): string | undefined {
+    for (const [name, ino] of this.names.latest.value) if (ino === file.ino) return name;
+    return undefined;
+  }
+
+  #of(file: FileState): string {
+    return `${this.name}'s ${this.#nameOf(file) ?? "nameless file"} (${file.ino})`;
+  }
+
+  #tell(what: string): void {
+    this.#checker.tell(`${this.name}: ${what}`);
+  }
+}
+
+function newFile(ino: number): FileState {
+  return { ino, content: new Versions(Buffer.alloc(0)), tainted: false, open: undefined };
+}
+
+function with_(names: Names, more: [string, number][]): Names {
+  return new Map([...names, ...more]);
+}
+
+function without(names: Names, name: string): Names {
+  const rest = new Map(names);
+  rest.delete(name);
+  return rest;
+}
+
+/** Whether a directory is what it may be; -1: a file whose number its maker did not learn. */
+function sameNames(may: Names, is: Names): boolean {
+  if (may.size !== is.size) return false;
+  for (const [name, ino] of may) {
+    const seen = is.get(name);
+    if (seen === undefined || (ino !== -1 && ino !== seen)) return false;
+  }
+  return true;
+}
+
+/** Whether every byte is one that a state has there: a read may see one state's size and another's bytes. */
+function isMixture(seen: Buffer, states: readonly Buffer[]): boolean {
+  if (!states.some(({ length }) => length === seen.length)) return false;
+  if (states.some((state) => state.equals(seen))) return true;
+  for (let i = 0; i < seen.length; i++) {
+    if (!states.some((state) => (state[i] ?? 0) === seen[i])) return false;
+  }
+  return true;
+}
+
+function difference(wanted: Buffer, seen: Buffer): string {
+  if (wanted.length !== seen.length) return `${seen.length} bytes instead of ${wanted.length}`;
+  const at = seen.findIndex((byte, i) => byte !== wanted[i]);
+  return at < 0 ? "no difference" : `byte ${at} is ${seen[at]}, not ${wanted[at]}`;
+}
