@@ -1,0 +1,35 @@
+import { expect } from "chai";
+import { run } from "./run.js";
+
+/** Seeds that every test run simulates, and operations in each. */
+const SEEDS = 60;
+const OPERATIONS = 150;
+
+describe("simulated clusters", function () {
+  this.timeout(900_000);
+
+  for (let first = 1; first <= SEEDS; first += 10) {
+    it(`keep every promise under faults, seeds ${first} to ${first + 9}`, async () => {
+      for (let seed = first; seed < first + 10; seed++) {
+        const { violation, history } = await run({ seed, operations: OPERATIONS });
+        expect(violation, `seed ${seed}:\n${history.slice(-40).join("\n")}\n`).to.equal(undefined);
+      }
+    });
+  }
+
+  it("are the same for the same seed", async () => {
+    const [a, b] = [await run({ seed: 7, operations: 100 }), await run({ seed: 7, operations: 100 })];
+    expect(a.history).to.deep.equal(b.history);
+    expect(a.events).to.equal(b.events);
+  });
+
+  it("see faults of every kind", async () => {
+    const seen = new Set<string>();
+    for (let seed = 1001; seed <= 1012; seed++) {
+      const { faults, violation } = await run({ seed, operations: 150 });
+      expect(violation).to.equal(undefined);
+      for (const fault of faults.keys()) seen.add(fault);
+    }
+    expect(seen.size).to.be.greaterThan(12);
+  });
+});
