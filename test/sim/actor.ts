@@ -135,7 +135,8 @@ export class Actor {
       this.idle = true;
       return;
     }
-    while (!this.stopped && incarnation === this.#incarnation && !this.#checker.violation) {
+    const { process } = this.daemon;
+    while (!this.stopped && process.alive && !this.#checker.violation) {
       const operation = this.#random.weighted(OPERATIONS);
       this.#checker.operations++;
       this.doing = operation;
@@ -143,7 +144,7 @@ export class Actor {
       this.doing = "thinking";
       await this.#cluster.time.sleep(this.#random.next() * THINK_MS);
     }
-    if (incarnation === this.#incarnation) this.idle = true;
+    if (process.alive && incarnation === this.#incarnation) this.idle = true;
   }
 
   async #do(operation: keyof typeof OPERATIONS): Promise<void> {
@@ -398,7 +399,7 @@ export class Actor {
     const [name, ino] = this.#random.pick([...other.names.latest.value, ["", 0] as const]);
     const file = other.files.get(ino);
     if (other === this || file === undefined || file.tainted) return;
-    const before = file.content.possible;
+    const seen = file.content.watch();
     const target = Buffer.alloc(MAX_BYTES);
     let size: number;
     try {
@@ -409,12 +410,13 @@ export class Actor {
         await content.close();
       }
     } catch (err) {
+      seen();
       if (codeOf(err) === "ESTALE" || file.tainted) return; // removed meanwhile
       this.#checker.excuse(codeOf(err), `${this.name}: read ${other.name}'s ${name} (${messageOf(err)})`);
       return;
     }
+    const allowed = seen();
     if (file.tainted) return;
-    const allowed = [...before, ...file.content.possible];
     this.#checker.check(
       isMixture(target.subarray(0, size), allowed),
       `${this.name} reads ${other.name}'s ${name} (${ino}) as it was at some time meanwhile (${size} bytes, not of ${allowed.map((b) => b.length)})`,

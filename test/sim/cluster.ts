@@ -63,6 +63,8 @@ export class SimCluster {
   readonly namenode: Daemon & { readonly disk: NamenodeDisk };
   readonly datanodes: DatanodeMachine[];
   readonly #log: (process: Process) => Logger;
+  /** Blocks up to this size are kept by the namenode, bytes. */
+  readonly #inlineBytes: number;
   #processes = 0;
   #running: Namenode | undefined;
 
@@ -79,6 +81,7 @@ export class SimCluster {
       platter: new Platter(random.fork()),
       running: undefined,
     }));
+    this.#inlineBytes = random.pick([0, 0, 512, 16 << 10]);
     for (const daemon of [this.namenode, ...this.datanodes]) daemon.process.kill();
   }
 
@@ -91,7 +94,14 @@ export class SimCluster {
     const { machine, disk } = this.namenode;
     const process = this.#newProcess(this.namenode);
     const settings = loadSettings("namenode", namenodeSettings, {
-      flags: { dataDir: "/namenode", host: machine.name, port: PORT, blockSize: 1 << 20, ...TIMES },
+      flags: {
+        dataDir: "/namenode",
+        host: machine.name,
+        port: PORT,
+        blockSize: 1 << 20,
+        inlineBytes: this.#inlineBytes,
+        ...TIMES,
+      },
     });
     const namenode = new Namenode({
       settings,
@@ -187,7 +197,10 @@ export class SimCluster {
   /** The power of everything goes at once. Returns the index of the last edit that is left. */
   losePower(clients: readonly Daemon[]): number {
     for (const { process } of [...this.daemons, ...clients]) process.kill(true);
-    for (const { platter } of this.datanodes) platter.losePower();
+    for (const { platter } of this.datanodes) {
+      platter.losePower();
+      platter.lastDisaster = this.time.now;
+    }
     return this.namenode.disk.losePower(this.random);
   }
 

@@ -36,8 +36,6 @@ export class Platter {
   readonly broken = new Set<string>();
   /** Probability that a read fails. */
   readErrorChance = 0;
-  /** A sync says that it is done, and does nothing: a planted bug. */
-  skipSyncs = false;
 
   constructor(random: Random) {
     this.#random = random;
@@ -45,6 +43,9 @@ export class Platter {
 
   /** Bytes of all files. */
   used = 0;
+
+  /** When the power last went, or a disk broke, ms of virtual time. */
+  lastDisaster = Number.NEGATIVE_INFINITY;
 
   /** Every file by path. */
   *files(): IterableIterator<[string, File]> {
@@ -274,7 +275,6 @@ export class SimDisk implements Disk {
         this.#do(
           path,
           () => {
-            if (this.#platter.skipSyncs) return;
             file.durable = Buffer.from(file.data.subarray(0, file.length));
             file.unsynced = [];
           },
@@ -287,7 +287,7 @@ export class SimDisk implements Disk {
 
   #syncNames(path: string): void {
     const directory = this.#platter.directory(path);
-    if (!this.#platter.skipSyncs) directory.durable = new Map(directory.names);
+    directory.durable = new Map(directory.names);
   }
 
   /** One operation: some time passes before it happens, and after it. A process that has died does nothing. */

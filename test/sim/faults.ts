@@ -255,6 +255,7 @@ export class Faults {
     daemon.machine.on = false;
     daemon.process.kill(true);
     daemon.platter.losePower();
+    daemon.platter.lastDisaster = this.#cluster.time.now;
     await this.#last();
     daemon.machine.on = true;
     if (!daemon.process.alive) await this.#cluster.startDatanode(daemon);
@@ -264,6 +265,7 @@ export class Faults {
     const daemon = this.#datanode();
     this.#tell(`a disk of ${daemon.machine.name} breaks`);
     daemon.platter.broken.add("/disk1");
+    daemon.platter.lastDisaster = this.#cluster.time.now;
     await this.#last();
     daemon.platter.broken.clear();
     this.#tell(`the disk of ${daemon.machine.name} is back`);

@@ -80,7 +80,7 @@ function compareFiles(cluster: SimCluster, blocks: ReadonlyMap<number, FsckBlock
     }
   }
   for (const [id, { wanted }] of blocks) {
-    if (found.get(id) !== wanted) return `block ${id} is on ${found.get(id) ?? 0} disks, not on ${wanted}`;
+    if ((found.get(id) ?? 0) !== wanted) return `block ${id} is on ${found.get(id) ?? 0} disks, not on ${wanted}`;
   }
   return "";
 }

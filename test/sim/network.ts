@@ -3,7 +3,7 @@ import type { WebSocket } from "ws";
 import { CairnError } from "../../common/errors.js";
 import { CONNECT_TIMEOUT_MS } from "../../common/limits.js";
 import type { ConnectOptions } from "../../proto/connect.js";
-import { decodeFrame, encodeFrame } from "../../proto/frame.js";
+import { decodeFrame } from "../../proto/frame.js";
 import { Link } from "../../proto/link.js";
 import type { Network } from "../../proto/network.js";
 import type { LinkServer, Listen, ListenOptions } from "../../proto/server.js";
@@ -18,8 +18,8 @@ const BYTE_MS = 1 / 200_000;
 const DELAY_CHANCE = 0.01;
 const MAX_DELAY_MS = 300;
 
-/** What a message is made to say instead, on its way: for planted bugs. Undefined: what it says. */
-export type Tamper = (message: { from: string; to: string; method: string; bytes: Buffer }) => Buffer | undefined;
+/** Sees every message when it is sent. */
+export type Observer = (message: { from: string; to: string; method: string; bytes: Uint8Array }) => void;
 
 interface Listener {
   readonly process: Process;
@@ -41,7 +41,7 @@ export class SimNetwork {
   #nextPort = 10_000;
   /** Probability that a message breaks its connection instead of arriving. */
   breakChance = 0;
-  tamper: Tamper | undefined;
+  observer: Observer | undefined;
   /** Messages delivered so far. */
   delivered = 0;
 
@@ -183,7 +183,9 @@ class SimSocket extends EventEmitter {
 
   send(data: Buffer, _options: unknown, sent: () => void): void {
     if (!this.#open || !this.process.alive) return sent();
-    this.#enqueue({ data: this.#tampered(Buffer.from(data)) });
+    const { observer } = this.#network;
+    if (observer !== undefined) this.#show(observer, data);
+    this.#enqueue({ data: Buffer.from(data) });
     this.#network.later(0.01, () => this.process.run(sent));
   }
 
@@ -292,12 +294,8 @@ class SimSocket extends EventEmitter {
     this.emit("close", code, Buffer.from(reason));
   }
 
-  #tampered(data: Buffer): Buffer {
-    const { tamper } = this.#network;
-    if (tamper === undefined) return data;
-    const { envelope, body } = decodeFrame(data);
-    const [from, to] = [this.process.machine.name, this.peer.process.machine.name];
-    const bytes = tamper({ from, to, method: envelope.method, bytes: Buffer.from(envelope.message) });
-    return bytes === undefined ? data : encodeFrame({ ...envelope, message: bytes }, body);
+  #show(observer: Observer, data: Buffer): void {
+    const { method, message } = decodeFrame(data).envelope;
+    observer({ from: this.process.machine.name, to: this.peer.process.machine.name, method, bytes: message });
   }
 }

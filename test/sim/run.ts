@@ -2,6 +2,7 @@ import type { Logger } from "../../common/log.js";
 import { Actor, Arena } from "./actor.js";
 import { Checker } from "./checker.js";
 import { SimCluster } from "./cluster.js";
+import { watchCommits } from "./commits.js";
 import { type Fault, Faults } from "./faults.js";
 import { checkHealth } from "./health.js";
 import type { Process } from "./machine.js";
@@ -18,8 +19,6 @@ export interface RunOptions {
   operations: number;
   /** Kinds of fault; all unless given. */
   only?: ReadonlySet<Fault>;
-  /** Breaks the product: a planted bug. */
-  plant?: (cluster: SimCluster) => void;
   /** The programs' own logs. */
   log?: (process: Process, tell: (what: string) => void) => Logger;
 }
@@ -49,7 +48,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
     ...(log && { log: (process) => log(process, checker.tell) }),
   });
   checker.attach(cluster);
-  options.plant?.(cluster);
+  watchCommits(cluster, checker);
   const fatal = (err: unknown) => checker.fatal(err);
   const release = takeUncaught(fatal);
   const actors: Actor[] = [];

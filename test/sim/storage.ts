@@ -16,9 +16,6 @@ const TRANSACTION_MS = [1, 30] as const;
 /** How long a turn of the event loop takes: records appended in it are written at its end, ms. */
 const TURN_MS = 0.05;
 
-/** A value of the store on its way to the disk: what is to be there instead, or undefined to lose it. For planted bugs. */
-export type TamperEntry = (key: Key, value: Uint8Array) => Uint8Array | undefined;
-
 /** The disk of a namenode: journal and store, which outlive its processes. */
 export class NamenodeDisk {
   readonly entries = new Overlay();
@@ -29,7 +26,6 @@ export class NamenodeDisk {
   first = 1;
   /** Records up to this index are on the platter. */
   synced = 0;
-  tamper: TamperEntry | undefined;
 
   get lastIndex(): number {
     return this.first + this.records.length - 1;
@@ -102,7 +98,8 @@ class SimBase implements Base {
     return new Promise((resolve) => {
       this.#time.after(duration(this.#random, TRANSACTION_MS), () =>
         this.#process.run(() => {
-          for (const [key, value] of written) this.#put(key, value);
+          const { entries } = this.#disk;
+          for (const [key, value] of written) value === null ? entries.remove(key) : entries.set(key, value);
           this.#disk.index = index;
           resolve();
         }),
@@ -111,13 +108,6 @@ class SimBase implements Base {
   }
 
   async close(): Promise<void> {}
-
-  #put(key: Key, value: Uint8Array | null): void {
-    const { entries, tamper } = this.#disk;
-    const kept = value !== null && tamper !== undefined ? tamper(key, value) : value;
-    if (kept === null || kept === undefined) entries.remove(key);
-    else entries.set(key, kept);
-  }
 }
 
 /** The journal: records are staged, written at the end of a turn, synced in groups. */

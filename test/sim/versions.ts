@@ -14,6 +14,7 @@ export interface Version<T> {
  */
 export class Versions<T> {
   #list: Version<T>[];
+  readonly #watchers = new Set<T[]>();
 
   constructor(first: T) {
     this.#list = [{ value: first, certainty: "durable", bound: 0 }];
@@ -39,8 +40,19 @@ export class Versions<T> {
     return this.#list.slice(this.#certain).map(({ value }) => value);
   }
 
+  /** Gathers everything that may be seen from now on, until the function that it returns is called. */
+  watch(): () => T[] {
+    const seen = this.possible;
+    this.#watchers.add(seen);
+    return () => {
+      this.#watchers.delete(seen);
+      return seen;
+    };
+  }
+
   /** Something is being done that makes it this. */
   begin(value: T): Version<T> {
+    for (const seen of this.#watchers) seen.push(value);
     const version: Version<T> = { value, certainty: "maybe", bound: Number.POSITIVE_INFINITY };
     this.#list.push(version);
     return version;
@@ -64,10 +76,12 @@ export class Versions<T> {
     for (const version of this.#list) {
       if (version.certainty === "acknowledged" && version.bound > lastIndex) version.certainty = "maybe";
     }
+    for (const seen of this.#watchers) seen.push(...this.possible);
   }
 
   /** It was seen, with nothing under way: it is this and nothing else. */
   settle(value: T, bound: number): void {
+    for (const seen of this.#watchers) seen.push(value);
     this.#list.push({ value, certainty: "acknowledged", bound });
   }
 
