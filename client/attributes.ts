@@ -1,5 +1,6 @@
 import type { Clock, Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
+import { withFields } from "../proto/with-fields.js";
 import type { AttributeChange } from "./contract.js";
 
 /** Mask of the permission bits of a mode. */
@@ -93,25 +94,16 @@ export class UncommittedAttributes {
   over(inode: Inode): Inode {
     if (!this.any) return inode;
     const { mode, uid, gid, atime, mtime } = { ...this.#sent, ...this.#waiting };
-    const seen = copyOf(inode);
-    if (mode !== undefined) seen.mode = (inode.mode & ~PERMISSIONS) | mode;
-    if (uid !== undefined) seen.uid = uid;
-    if (gid !== undefined) seen.gid = gid;
-    if (atime !== undefined) seen.atime = atime;
-    if (mtime !== undefined) seen.mtime = mtime;
-    if (this.#ctime !== undefined && isLater(this.#ctime, inode.ctime)) seen.ctime = this.#ctime;
-    return seen;
+    const ctime = this.#ctime;
+    return withFields(inode, {
+      ...(mode !== undefined && { mode: (inode.mode & ~PERMISSIONS) | mode }),
+      ...(uid !== undefined && { uid }),
+      ...(gid !== undefined && { gid }),
+      ...(atime !== undefined && { atime }),
+      ...(mtime !== undefined && { mtime }),
+      ...(ctime !== undefined && isLater(ctime, inode.ctime) && { ctime }),
+    });
   }
-}
-
-/** A copy of an inode. (A spread would lose fields: a decoded message has its zeros on the prototype.) */
-export function copyOf(inode: Inode): Inode {
-  const { ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, allocated, version, parent, target } = inode;
-  const { inline, xattrs, policy } = inode;
-  return {
-    ...{ ino, mode, uid, gid, nlink, size, rdev, atime, mtime, ctime, allocated, version, parent, target },
-    ...{ inline, xattrs, policy },
-  };
 }
 
 function isLater(a: Timestamp, b: Timestamp): boolean {

@@ -4,7 +4,8 @@ import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { CommittedBlockInit, ExtentInit, InlineBlock, Inode, InodeReply, Policy } from "../proto/gen/types.js";
 import { encodeInline } from "../proto/inline.js";
-import { type CommittedAttributes, copyOf, UncommittedAttributes } from "./attributes.js";
+import { withFields } from "../proto/with-fields.js";
+import { type CommittedAttributes, UncommittedAttributes } from "./attributes.js";
 import { BlockWriter, type FinishedBlock } from "./block-writer.js";
 import type { AttributeChange } from "./contract.js";
 import type { ClientIo } from "./io.js";
@@ -108,10 +109,8 @@ export class FileWriter {
   attributes(inode: Inode): Inode {
     const { mtime } = this;
     if (mtime === undefined) return this.#attributes.over(inode);
-    const written = copyOf(inode);
-    written.size = Math.max(inode.size, this.end);
-    written.mtime = written.ctime = mtime;
-    return this.#attributes.over(written);
+    const size = Math.max(inode.size, this.end);
+    return this.#attributes.over(withFields(inode, { size, mtime, ctime: mtime }));
   }
 
   /** Appends a write to the log. EFBIG; the error of earlier writes, when there is one that nobody was told yet. */

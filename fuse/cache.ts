@@ -1,6 +1,7 @@
 import type { Watch } from "../client/contract.js";
 import type { Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
+import { withFields } from "../proto/with-fields.js";
 import { type Meaning, Names } from "./names.js";
 import { RecentChanges } from "./recent-changes.js";
 
@@ -125,7 +126,7 @@ export class MetadataCache {
     }
     this.#inodes.delete(ino);
     // A target shares memory with the whole message it came in.
-    const kept = inode.target.length > 0 ? { ...inode, target: Buffer.from(inode.target) } : inode;
+    const kept = inode.target.length > 0 ? withFields(inode, { target: Buffer.from(inode.target) }) : inode;
     const { told, pages } = cached ?? {};
     this.#inodes.set(ino, { inode: kept, believed: true, complete: true, told, pages });
     if (this.#inodes.size > this.#maxInodes) this.#forgetInode(this.#inodes.keys().next().value!);

@@ -1,7 +1,6 @@
 import { constants } from "node:fs";
 import type { Capacity } from "../client/contract.js";
 import { MAX_NAME } from "../common/limits.js";
-import type { Inode } from "../proto/gen/types.js";
 import type { FileSystemStatistics } from "./types.js";
 
 const { S_IFMT, S_IFREG, S_IFDIR } = constants;
@@ -10,11 +9,6 @@ const { S_IFMT, S_IFREG, S_IFDIR } = constants;
 const BLOCK_SIZE = 4096;
 /** Inodes that statfs says are free: the namenode has no fixed number of them. */
 const FREE_INODES = 2 ** 32;
-
-/** An inode with some attributes changed. (A spread would lose the fields that hold their defaults: the prototype has these.) */
-export function withAttributes(inode: Inode, change: Partial<Inode>): Inode {
-  return Object.assign(Object.create(Object.getPrototypeOf(inode) as object) as Inode, inode, change);
-}
 
 /** Whether a mode is a directory's. */
 export function isDirectory({ mode }: { mode: number }): boolean {

@@ -1,6 +1,7 @@
 import type { FileContent } from "../client/contract.js";
 import { invariant } from "../common/errors.js";
 import type { Inode } from "../proto/gen/types.js";
+import { withFields } from "../proto/with-fields.js";
 import type { Question } from "./cache.js";
 
 /** A regular file that is open in this mount: what all its handles share. */
@@ -43,6 +44,6 @@ export class OpenFile {
   /** The attributes as programs on this mount must see them: unflushed writes included. */
   attributes(committed: Inode): Inode {
     if (!this.written) return this.content.attributes(committed);
-    return { ...this.content.attributes(committed), size: this.content.size };
+    return withFields(this.content.attributes(committed), { size: this.content.size });
   }
 }

@@ -1,7 +1,7 @@
 import { CairnError } from "../common/errors.js";
 import type { Inode } from "../proto/gen/types.js";
+import { withFields } from "../proto/with-fields.js";
 import { FileSystem, type FileSystemParts } from "./core.js";
-import { withAttributes } from "./inode.js";
 import type { AttributeUpdate, Caller, DirectoryEntry, Opened } from "./types.js";
 
 /** Whom everything belongs to on a mount; absent: as it is. */
@@ -100,6 +100,6 @@ export class SquashedFileSystem extends FileSystem {
   }
 
   #shown(inode: Inode): Inode {
-    return withAttributes(inode, this.#owner);
+    return withFields(inode, this.#owner);
   }
 }

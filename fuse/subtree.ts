@@ -15,7 +15,8 @@ import type {
 import { CairnError, codeOf } from "../common/errors.js";
 import { ROOT_INO } from "../common/limits.js";
 import type { Inode } from "../proto/gen/types.js";
-import { isDirectory, withAttributes } from "./inode.js";
+import { withFields } from "../proto/with-fields.js";
+import { isDirectory } from "./inode.js";
 
 /**
  * The client of a cluster seen from one directory of it: this directory is the root, and has the root's number. There is no way out:
@@ -192,6 +193,6 @@ class SubtreeMetadata implements Metadata {
   #shown(inode: Inode): Inode {
     const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
     const ino = number(inode.ino);
-    return withAttributes(inode, { ino, parent: ino === ROOT_INO ? ROOT_INO : number(inode.parent) });
+    return withFields(inode, { ino, parent: ino === ROOT_INO ? ROOT_INO : number(inode.parent) });
   }
 }

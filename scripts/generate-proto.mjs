@@ -55,6 +55,8 @@ const flat = (type) => type.fullName.replace(/^\.cairn\./, "").replaceAll(".", "
 
 /** May be absent on the wire and says so: `optional`, or in a oneof. */
 const mayBeAbsent = (f) => f.partOf !== null && f.partOf !== undefined;
+/** Has a value when it is not on the wire: all but messages that must be there. */
+const hasDefault = (f) => f.repeated || mayBeAbsent(f) || !(f.resolvedType instanceof protobuf.Type);
 function scalar(f, side) {
   if (f.resolvedType instanceof protobuf.Enum) return flat(f.resolvedType);
   if (f.resolvedType) return side === "in" ? `${flat(f.resolvedType)}Init` : flat(f.resolvedType);
@@ -78,8 +80,19 @@ function emitEnum(e, out) {
 function emitMessage(type, out) {
   const name = flat(type);
   const fields = type.fieldsArray;
-  out.push(...doc(type.comment), `export interface ${name} {`);
-  for (const f of fields) out.push(...doc(f.comment, "  "), `  ${declare(f, "out")};`);
+  // A decoded message has only the fields that were sent; the others' defaults are on its prototype, where a spread does not find
+  // them. So they are declared as a class's accessors, which the type of a spread lacks, too: the compiler then says what is lost.
+  out.push(`declare class ${name}Fields {`);
+  for (const f of fields.filter(hasDefault)) {
+    const [key, typed] = [f.name, declare(f, "out")];
+    out.push(
+      ...doc(f.comment, "  "),
+      `  get ${key}()${typed.slice(key.length)};`,
+      `  set ${key}(value${typed.slice(key.length)});`,
+    );
+  }
+  out.push("}", ...doc(type.comment), `export interface ${name} extends ${name}Fields {`);
+  for (const f of fields.filter((f) => !hasDefault(f))) out.push(...doc(f.comment, "  "), `  ${declare(f, "out")};`);
   out.push("}", `/** What one hands in to encode a ${name}. */`, `export interface ${name}Init {`);
   for (const f of fields) out.push(`  ${declare(f, "in")};`);
   out.push("}");

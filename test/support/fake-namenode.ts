@@ -18,6 +18,7 @@ import type {
 } from "../../proto/gen/types.js";
 import type { ServiceTable } from "../../proto/method.js";
 import { type LinkServer, listen } from "../../proto/server.js";
+import { withFields } from "../../proto/with-fields.js";
 
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
@@ -168,7 +169,7 @@ export class FakeNamenode {
 
   #touch(node: Node): Inode {
     node.inode.version = ++this.index;
-    return { ...node.inode };
+    return withFields(node.inode, {});
   }
 
   #place(exclude: readonly number[], replicas: number): DatanodeAddress[] {
@@ -316,7 +317,7 @@ export class FakeNamenode {
         }));
         for (const { block, datanodes } of blocks) {
           if (block.length % CHUNK_SIZE < 0 || datanodes.length === 0) throw new CairnError("EINVAL", "bad block");
-          this.blocks.set(block.id, { block: { ...block }, datanodes: [...datanodes] });
+          this.blocks.set(block.id, { block: withFields(block, {}), datanodes: [...datanodes] });
         }
         for (const { offset, length, block, blockOffset } of extents) {
           const known = this.blocks.get(block);

@@ -19,7 +19,8 @@ import type {
 import { type Clock, RealClock, type Timestamp } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import { GIB, MAX_BLOCK_SIZE, MAX_FILE_SIZE, MAX_NAME, MIB, ROOT_INO } from "../../common/limits.js";
-import type { Inode, Policy } from "../../proto/gen/types.js";
+import { Inode, type InodeInit, type Policy } from "../../proto/gen/types.js";
+import { withFields } from "../../proto/with-fields.js";
 import { MemoryLocks } from "./memory-locks.js";
 
 const { S_IFMT, S_IFDIR, S_IFREG, S_IFLNK } = constants;
@@ -177,7 +178,7 @@ class MemoryMetadata implements Metadata {
     const now = this.#clock.timestamp();
     const target = Buffer.from(node.target ?? []);
     const directory = (node.mode & S_IFMT) === S_IFDIR;
-    const inode: Inode = {
+    const inode: InodeInit = {
       ino,
       mode: node.mode,
       uid: node.uid,
@@ -196,7 +197,7 @@ class MemoryMetadata implements Metadata {
       xattrs: 0,
       policy: { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 },
     };
-    return { inode, children: new Map(), xattrs: new Map(), content: undefined };
+    return { inode: received(inode), children: new Map(), xattrs: new Map(), content: undefined };
   }
 
   #get(ino: number): Node {
@@ -219,7 +220,8 @@ class MemoryMetadata implements Metadata {
   }
 
   #change(node: Node, change: Partial<Inode>): Inode {
-    node.inode = { ...node.inode, ctime: this.#clock.timestamp(), ...change, version: this.#version++ };
+    const ctime = this.#clock.timestamp();
+    node.inode = received(withFields(node.inode, { ctime, ...change, version: this.#version++ }));
     return node.inode;
   }
 
@@ -571,7 +573,7 @@ class MemoryContent implements FileContent {
 
   attributes(committed: Inode): Inode {
     const mtime = this.dirtyMtime;
-    return mtime ? { ...committed, size: this.size, mtime, ctime: mtime, ...this.#changed } : committed;
+    return mtime ? withFields(committed, { size: this.size, mtime, ctime: mtime, ...this.#changed }) : committed;
   }
 
   refreshed(): void {}
@@ -583,6 +585,11 @@ class MemoryContent implements FileContent {
       this.#hooks.close();
     }
   }
+}
+
+/** An inode as a client receives it: what is zero is on its prototype. */
+function received(inode: InodeInit): Inode {
+  return Inode.decode(Inode.encode(inode).finish());
 }
 
 function isDir({ inode }: Node): boolean {

@@ -1,5 +1,6 @@
 import { invariant } from "../../../common/errors.js";
 import { type Extent, ExtentRecord } from "../../../proto/gen/types.js";
+import { withFields } from "../../../proto/with-fields.js";
 import type { KeyValue } from "../../store/kv.js";
 import { extentKey, extentsWithin } from "../keys.js";
 import { extentOf, writeExtent } from "../records.js";
@@ -41,10 +42,11 @@ export function uncover(
     const tail = end > to;
     tally.count(old.block, Number(head) + Number(tail) - 1, -cut);
     if (tail) {
-      writeExtent(kv, ino, { ...old, offset: to, length: end - to, blockOffset: old.blockOffset + to - old.offset });
+      const blockOffset = old.blockOffset + to - old.offset;
+      writeExtent(kv, ino, withFields(old, { offset: to, length: end - to, blockOffset }));
     }
     if (head) {
-      before = { ...old, length: from - old.offset };
+      before = withFields(old, { length: from - old.offset });
       writeExtent(kv, ino, before);
       break;
     }
