@@ -13,6 +13,7 @@ import { BlockAllocator } from "./allocator.js";
 import { BlockCache } from "./block-cache.js";
 import { BlockReader } from "./block-reader.js";
 import { CachedBlocks } from "./cached-blocks.js";
+import { Compactor } from "./compactor.js";
 import { Content, type ContentContext } from "./content.js";
 import type { CairnClient, Changes, FileContent, FileLocks, Metadata, Watch } from "./contract.js";
 import { DatanodeHealth } from "./health.js";
@@ -151,6 +152,7 @@ class Client implements CairnClient {
       ...reading,
       io,
       unsynced: new UnsyncedBlocks(io),
+      compactor: new Compactor(io, reading.blocks, (inode) => this.#contents.get(inode.ino)?.refreshed(inode)),
       released: ({ ino }) => this.#contents.delete(ino),
     };
     io.session.watch.attach({
@@ -193,6 +195,7 @@ class Client implements CairnClient {
     if (this.#closed) return;
     this.#closed = true;
     const flushed = await Promise.allSettled([...this.#contents.values()].map((content) => content.flush()));
+    this.#context.compactor.close();
     this.#io.allocator.close();
     await this.#io.session.close();
     await this.#io.pool.close();

@@ -1,16 +1,19 @@
 import type { Timestamp } from "../common/clock.js";
-import { invariant, wrap } from "../common/errors.js";
+import { CairnError, invariant, wrap } from "../common/errors.js";
+import { MAX_FILE_SIZE } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { Inode } from "../proto/gen/types.js";
 import { all } from "./all.js";
 import { UnreadableError } from "./block-reader.js";
 import type { BlockWriter } from "./block-writer.js";
 import type { CachedBlocks } from "./cached-blocks.js";
-import type { AttributeChange, FileContent } from "./contract.js";
+import type { Compactor } from "./compactor.js";
+import type { Allocation, AttributeChange, Copied, FileContent } from "./contract.js";
 import { FileReader } from "./file-reader.js";
 import { FileWriter } from "./file-writer.js";
 import type { ClientIo } from "./io.js";
 import { Patience } from "./patience.js";
+import { seekData, seekHole } from "./seek.js";
 import type { UnsyncedBlocks } from "./unsynced.js";
 
 /** What all contents of a client share. */
@@ -18,6 +21,7 @@ export interface ContentContext {
   readonly io: ClientIo;
   readonly blocks: CachedBlocks;
   readonly unsynced: UnsyncedBlocks;
+  readonly compactor: Compactor;
   /** How long a read looks for a replica that can be read, ms. */
   readonly readPatienceMs: number;
   /** The last one gave the content up. */
@@ -45,7 +49,13 @@ export class Content implements FileContent {
       policy: inode.policy,
       size: () => this.size,
       inline: () => this.#reader.inode.inline,
-      committed: (committed, layers) => this.#reader.committed(committed, layers),
+      committed: (committed, layers) => {
+        this.#reader.committed(committed, layers);
+        context.compactor.committed(
+          committed,
+          layers.reduce((pieces, { writer }) => pieces + writer.extents.count, 0),
+        );
+      },
     });
   }
 
@@ -121,12 +131,44 @@ export class Content implements FileContent {
   async truncate(size: number): Promise<Inode> {
     await this.#writer.settle(false);
     const { inode } = await this.#context.io.session.change(Namenode.setAttributes, { ino: this.ino, size });
-    this.#reader.truncated(inode);
+    this.#reader.changed(inode, inode.size, MAX_FILE_SIZE);
     return inode;
   }
 
   settle(): Promise<void> {
     return this.#writer.settle(false);
+  }
+
+  async seek(offset: number, kind: "data" | "hole"): Promise<number> {
+    const { size } = this;
+    if (offset < 0 || offset >= size) {
+      throw new CairnError("ENXIO", `seek ${kind} at ${offset} of inode ${this.ino}, which ends at ${size}`);
+    }
+    const uncommitted = this.#writer.layers.map(({ writer }) => writer.extents);
+    const committed = (position: number) => this.#reader.dataAfter(position);
+    return kind === "data"
+      ? seekData(uncommitted, committed, offset, size)
+      : seekHole(uncommitted, committed, offset, size);
+  }
+
+  async allocate(offset: number, length: number, how: Allocation): Promise<Inode> {
+    await this.#writer.commit();
+    const request = { ino: this.ino, offset, length, ...how };
+    const { inode } = await this.#context.io.session.change(Namenode.fallocate, request);
+    this.#reader.changed(inode, offset, offset + length);
+    return inode;
+  }
+
+  async copyFrom(source: FileContent, from: number, offset: number, length: number): Promise<Copied> {
+    invariant(source instanceof Content && source.#context === this.#context, "both files are of one client");
+    await Promise.all([source.#writer.commit(), this.#writer.commit()]);
+    const request = { source: source.ino, sourceOffset: from, ino: this.ino, offset, length };
+    const { inode, copied } = await this.#context.io.session.change(Namenode.clone, request);
+    if (copied > 0) {
+      this.#context.unsynced.borrowed(this.ino);
+      this.#reader.changed(inode, offset, offset + copied);
+    }
+    return { inode, copied };
   }
 
   flush(): Promise<void> {

@@ -118,6 +118,22 @@ export interface Metadata {
   sync(): Promise<void>;
 }
 
+/** What fallocate(2) does to a range. */
+export interface Allocation {
+  /** The range reads as zeros afterwards: it is a hole. */
+  zero?: boolean;
+  /** A range beyond the end does not make the file longer. */
+  keepSize?: boolean;
+}
+
+/** What came of FileContent.copyFrom. */
+export interface Copied {
+  /** Bytes. */
+  copied: number;
+  /** The file copied to, as it is now. */
+  inode: Inode;
+}
+
 /**
  * The content of one open file, shared by all its handles in this client, so that they see each other's writes at once
  * (POSIX within one mount). Others see what has been committed.
@@ -150,6 +166,19 @@ export interface FileContent {
   truncate(size: number): Promise<Inode>;
   /** Commits everything written so far. What goes wrong is thrown by the next flush or fsync. */
   settle(): Promise<void>;
+  /**
+   * Where data begins, or a hole, at or after offset, uncommitted writes included: the first byte that is of that kind. What was never
+   * written, or was punched out, is a hole; so is what lies beyond the end. ENXIO: none up to the end, or offset is beyond it.
+   */
+  seek(offset: number, kind: "data" | "hole"): Promise<number>;
+  /** Makes a range a hole, or has the file reach to its end; committed when this resolves. See Allocation. ENOSPC, EFBIG. */
+  allocate(offset: number, length: number, how: Allocation): Promise<Inode>;
+  /**
+   * Copies a range of another file of this client (or of this one; EINVAL where they overlap) to `offset` here, as references to its
+   * blocks: no byte moves. Unflushed writes of either are committed first. Resolves to the bytes copied: fewer than asked for
+   * at the source's end, 0 beyond it, and when a range is in very many pieces.
+   */
+  copyFrom(source: FileContent, from: number, offset: number, length: number): Promise<Copied>;
   /** Commits everything written so far. Throws, once, the first error since the last flush or fsync. */
   flush(): Promise<void>;
   /** As flush, and everything is on the disks of datanodes and namenode. */

@@ -31,6 +31,11 @@ export class ExtentMap<S> {
     return this.#pieces;
   }
 
+  /** The first piece that ends after a position, whole; undefined when there is none. */
+  after(position: number): Piece<S> | undefined {
+    return this.#pieces[this.#find(position)];
+  }
+
   /** Puts a piece over whatever was there. */
   put(offset: number, length: number, source: S, at: number): void {
     if (length === 0) return;

@@ -1,5 +1,5 @@
 import { CairnError } from "../common/errors.js";
-import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
+import { MAX_EXTENTS_PAGE } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { GetExtentsReply, InlineBlock, Inode } from "../proto/gen/types.js";
 import { isIntact } from "../proto/inline.js";
@@ -10,6 +10,7 @@ import { ExtentMap, type Piece } from "./extent-map.js";
 import type { Layer } from "./file-writer.js";
 import type { ClientIo } from "./io.js";
 import { ReadAhead } from "./read-ahead.js";
+import type { Run } from "./seek.js";
 
 /** Pieces of one file remembered; a file in more of them is asked for again. */
 const MAX_PIECES = 65_536;
@@ -62,12 +63,12 @@ export class FileReader {
     if (this.#extents.count > MAX_PIECES) this.#forgetAll();
   }
 
-  /** This client has changed the size. */
-  truncated(inode: Inode): void {
+  /** This client has changed what lies within [from, to), and perhaps the size: it is asked for again. */
+  changed(inode: Inode, from: number, to: number): void {
     if (inode.version <= this.#inode.version) return;
     this.#inode = inode;
     this.#certain = false;
-    this.#extents.cut(inode.size, MAX_FILE_SIZE);
+    this.#extents.cut(from, to);
   }
 
   /** Forgets where a range is: it is asked for again. */
@@ -90,6 +91,17 @@ export class FileReader {
     }
     if (ahead !== undefined) ahead.done(this.#prefetch(ahead.from, Math.min(ahead.to, this.#inode.size)));
     await all(reads);
+  }
+
+  /** The first run of committed bytes that ends after a position; undefined when there is none. */
+  async dataAfter(position: number): Promise<Run | undefined> {
+    for (let at = position; at < this.#inode.size; ) {
+      const piece = this.#extents.after(at);
+      if (piece === undefined || piece.offset > at) await this.#learn(at, at + 1);
+      else if (piece.source === null) at = piece.offset + piece.length;
+      else return { from: at, to: piece.offset + piece.length };
+    }
+    return undefined;
   }
 
   /** Starts to read a range, as far as it is known where it is; returns how far that was. */

@@ -142,6 +142,12 @@ export class FileWriter {
     if (this.#attributes.any) await this.#commit();
   }
 
+  /** As settle(); throws the error of lost writes, which flush() throws as well. */
+  async commit(): Promise<void> {
+    await this.settle(false);
+    if (this.#error !== undefined) throw this.#error;
+  }
+
   /** settle(), with everything on the platters; throws the sticky error, once. */
   async flush(sync: boolean): Promise<void> {
     await this.settle(sync);

@@ -1,7 +1,8 @@
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
 import { Datanode, Namenode } from "../proto/gen/services.js";
-import type { Block, DatanodeAddress } from "../proto/gen/types.js";
+import type { Block, DatanodeAddress, GetExtentsReply } from "../proto/gen/types.js";
+import { isInline } from "../proto/inline.js";
 import type { FinishedBlock } from "./block-writer.js";
 import type { ClientIo } from "./io.js";
 
@@ -19,6 +20,10 @@ const SYNC_TIMEOUT_MS = 60_000;
 export class UnsyncedBlocks {
   readonly #io: ClientIo;
   readonly #files = new Map<number, Map<number, FinishedBlock>>();
+  /** Files that refer to blocks of others, whoever wrote them. */
+  readonly #borrowers = new Set<number>();
+  /** What went wrong where nobody had asked: the next sync of the file throws it. */
+  readonly #failures = new Map<number, unknown>();
   #count = 0;
 
   constructor(io: ClientIo) {
@@ -34,18 +39,44 @@ export class UnsyncedBlocks {
     }
     blocks.set(finished.block.id, finished);
     if (++this.#count <= MAX_UNSYNCED) return;
-    const oldest = this.#files.keys().next().value!;
-    this.sync(oldest).catch((err) => {
-      this.#io.log.warn({ ino: oldest, err: messageOf(err) }, "blocks may not be on the platter");
-    });
+    this.#syncUnasked(this.#files.keys().next().value!);
+  }
+
+  /** A file refers to blocks of another file, of which nobody here knows whether they are on the platter. */
+  borrowed(ino: number): void {
+    this.#borrowers.add(ino);
+    if (this.#borrowers.size <= MAX_UNSYNCED) return;
+    this.#syncUnasked(this.#borrowers.values().next().value!);
   }
 
   /** Resolves when every block of a file is on the platter of at least one datanode. EIO names one that is not. */
   async sync(ino: number): Promise<void> {
-    const blocks = this.#files.get(ino);
-    if (blocks === undefined) return;
+    const failure = this.#failures.get(ino);
+    this.#failures.delete(ino);
+    await this.#sync(ino);
+    if (failure !== undefined) throw failure;
+  }
+
+  /** Brings a file to the platter to be rid of it. Whoever asks for that later hears what went wrong. */
+  #syncUnasked(ino: number): void {
+    this.#sync(ino).catch((err) => {
+      this.#io.log.warn({ ino, err: messageOf(err) }, "blocks may not be on the platter");
+      this.#failures.set(ino, err);
+      if (this.#failures.size > MAX_UNSYNCED) this.#failures.delete(this.#failures.keys().next().value!);
+    });
+  }
+
+  async #sync(ino: number): Promise<void> {
+    const blocks = this.#files.get(ino) ?? new Map<number, FinishedBlock>();
     this.#files.delete(ino);
     this.#count -= blocks.size;
+    if (this.#borrowers.delete(ino)) {
+      await this.#eachPage(ino, (page) => {
+        for (const { block, replicas } of page.blocks)
+          if (!isInline(block.id)) blocks.set(block.id, { block, replicas });
+        return undefined;
+      });
+    }
     const synced = new Set<number>();
     let failure: unknown;
     const ofDatanode = new Map<number, { replica: DatanodeAddress; blocks: Block[] }>();
@@ -91,15 +122,20 @@ export class UnsyncedBlocks {
   }
 
   /** One of some blocks that the file still has; undefined when it has none of them, or is gone itself. */
-  async #firstUsed(ino: number, blocks: ReadonlySet<number>): Promise<number | undefined> {
+  #firstUsed(ino: number, blocks: ReadonlySet<number>): Promise<number | undefined> {
+    return this.#eachPage(ino, ({ extents }) => extents.find(({ block }) => blocks.has(block))?.block);
+  }
+
+  /** Goes through all extents of a file, until `visit` finds something. */
+  async #eachPage(ino: number, visit: (page: GetExtentsReply) => number | undefined): Promise<number | undefined> {
     try {
       for (let offset = 0; ; ) {
         const request = { ino, offset, length: MAX_FILE_SIZE - offset, limit: MAX_EXTENTS_PAGE };
-        const { inode, extents, covered } = await this.#io.session.call(Namenode.getExtents, request);
-        const used = extents.find(({ block }) => blocks.has(block));
-        if (used !== undefined) return used.block;
-        if (covered <= offset || covered >= inode.size) return undefined;
-        offset = covered;
+        const page = await this.#io.session.call(Namenode.getExtents, request);
+        const found = visit(page);
+        if (found !== undefined) return found;
+        if (page.covered <= offset || page.covered >= page.inode.size) return undefined;
+        offset = page.covered;
       }
     } catch (err) {
       if (codeOf(err) === "ESTALE") return undefined;

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import type { CairnClient, NewInode, Removed, Watch } from "../client/contract.js";
+import type { Allocation, CairnClient, NewInode, Removed, Watch } from "../client/contract.js";
 import { type Clock, RealClock } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_NAME, ROOT_INO } from "../common/limits.js";
@@ -369,6 +369,37 @@ export class FileSystem {
   /** Writes all of data, at the end where the handle has O_APPEND. `data` may be reused once this resolves. */
   write(handle: number, offset: number, data: Buffer, _caller: Caller): Promise<void> {
     return this.#files.write(handle, offset, data);
+  }
+
+  /** Where data or a hole begins, at or after offset: SEEK_DATA and SEEK_HOLE of lseek(2). ENXIO. */
+  lseek(handle: number, offset: number, kind: "data" | "hole", _caller: Caller): Promise<number> {
+    return this.#files.seek(handle, offset, kind);
+  }
+
+  /** Punches a hole, zeroes a range or lets a file reach to its end, as fallocate(2). ENOSPC, EFBIG, EBADF. */
+  async fallocate(handle: number, offset: number, length: number, how: Allocation, caller: Caller): Promise<void> {
+    await this.#files.allocate(handle, offset, length, how);
+    await this.#written(handle, caller);
+  }
+
+  /**
+   * Copies a range from one open file to another, as references to the same blocks; resolves to the bytes copied, which may
+   * be fewer than asked for. EBADF; EINVAL for ranges of one file that overlap.
+   */
+  async copyRange(
+    from: { handle: number; offset: number },
+    to: { handle: number; offset: number },
+    length: number,
+    caller: Caller,
+  ): Promise<number> {
+    const copied = await this.#files.copyRange(from.handle, from.offset, to.handle, to.offset, length);
+    if (copied > 0) await this.#written(to.handle, caller);
+    return copied;
+  }
+
+  /** The content was changed by other means than a write, for which the kernel says itself whether setuid and setgid go. */
+  async #written(handle: number, caller: Caller): Promise<void> {
+    if (caller.uid !== 0) await this.dropPrivileges(this.#files.ino(handle), caller);
   }
 
   /** Writes pages of a mapped file: they have their place, also where the handle has O_APPEND. */

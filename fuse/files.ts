@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import type { CairnClient } from "../client/contract.js";
+import type { Allocation, CairnClient } from "../client/contract.js";
 import { CairnError, InvariantError, messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
@@ -7,7 +7,7 @@ import { withFields } from "../proto/with-fields.js";
 import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
 import type { Holds } from "./holds.js";
-import { OpenFile } from "./open-files.js";
+import { OpenFile, type Share } from "./open-files.js";
 import type { AttributeUpdate, Opened } from "./types.js";
 
 const { O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_TRUNC } = { O_ACCMODE: 3, ...constants };
@@ -15,6 +15,7 @@ const { O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_TRUNC } = { O_ACCMODE: 3, ...
 /** One open of a regular file. */
 interface FileHandle {
   readonly file: OpenFile;
+  readonly share: Share;
   readonly readable: boolean;
   readonly writable: boolean;
   readonly append: boolean;
@@ -53,11 +54,12 @@ export class FileHandles {
       file = new OpenFile(content, inode);
       this.#files.set(inode.ino, file);
     }
-    file.retain();
+    const share = file.retain();
     file.inode = inode;
     const access = flags & O_ACCMODE;
     const handle = this.#handles.add({
       file,
+      share,
       readable: access !== O_WRONLY,
       writable: access !== O_RDONLY,
       append: (flags & O_APPEND) !== 0,
@@ -130,17 +132,47 @@ export class FileHandles {
   }
 
   async #write(handle: number, offset: number | undefined, data: Buffer): Promise<void> {
-    const { file, writable } = this.#usable(handle);
-    if (!writable) throw new CairnError("EBADF", `write inode ${file.content.ino} through a handle opened for reading`);
+    const { file } = this.#writable(handle);
     const question = this.#cache.question();
     await file.content.write(offset, data);
     file.written ??= question;
   }
 
-  /** Commits what was written. A handle that cannot write has nothing to commit, and must not take a writer's error. */
+  /** Where data or a hole begins. ENXIO, EBADF. */
+  async seek(handle: number, offset: number, kind: "data" | "hole"): Promise<number> {
+    return this.#usable(handle).file.content.seek(offset, kind);
+  }
+
+  /** fallocate(2). EBADF when the handle is not open for writing; ENOSPC, EFBIG. */
+  async allocate(handle: number, offset: number, length: number, how: Allocation): Promise<void> {
+    const { file } = this.#writable(handle);
+    const question = this.#cache.question();
+    file.inode = await file.content.allocate(offset, length, how);
+    this.#changed(file.inode, question);
+  }
+
+  /** Copies a range between open files as references; resolves to the bytes copied. EBADF, EINVAL. */
+  async copyRange(source: number, from: number, target: number, offset: number, length: number): Promise<number> {
+    const { file: origin, readable } = this.#usable(source);
+    if (!readable) throw new CairnError("EBADF", `copy of inode ${origin.content.ino}, opened for writing`);
+    const { file } = this.#writable(target);
+    const question = this.#cache.question();
+    const { copied, inode } = await file.content.copyFrom(origin.content, from, offset, length);
+    file.inode = inode;
+    this.#changed(inode, question);
+    return copied;
+  }
+
+  #writable(handle: number): FileHandle {
+    const open = this.#usable(handle);
+    if (open.writable) return open;
+    throw new CairnError("EBADF", `write inode ${open.file.content.ino} through a handle opened for reading`);
+  }
+
+  /** Commits what was written. A handle that cannot write has nothing to commit. */
   async flush(handle: number): Promise<void> {
-    const { file, writable } = this.#usable(handle);
-    if (writable) await this.#settling(file, () => file.content.flush());
+    const { file, share, writable } = this.#usable(handle);
+    if (writable) await this.#settling(file, () => file.flush(share));
   }
 
   /** Commits what was written to a file, if it is open. What goes wrong is for the next flush to report. */
@@ -150,14 +182,14 @@ export class FileHandles {
   }
 
   async fsync(handle: number): Promise<void> {
-    const { file } = this.#usable(handle);
-    await this.#settling(file, () => file.content.fsync());
+    const { file, share } = this.#usable(handle);
+    await this.#settling(file, () => file.fsync(share));
   }
 
   /** Gives a handle up. EBADF. */
   async release(handle: number): Promise<void> {
-    const { file } = this.#handles.remove(handle);
-    file.drop();
+    const { file, share } = this.#handles.remove(handle);
+    file.drop(share);
     if (file.handles === 0) this.#files.delete(file.content.ino);
     try {
       await this.#settling(file, () => file.content.close());
@@ -182,18 +214,19 @@ export class FileHandles {
     } finally {
       await content.close();
     }
-    this.#truncated(truncated, question);
+    this.#changed(truncated, question);
     return truncated;
   }
 
   async #truncate(file: OpenFile, size: number): Promise<Inode> {
     const question = this.#cache.question();
     file.inode = await file.content.truncate(size);
-    this.#truncated(file.inode, question);
+    this.#changed(file.inode, question);
     return file.inode;
   }
 
-  #truncated(inode: Inode, question: Question): void {
+  /** The namenode has changed a file's content at our request. */
+  #changed(inode: Inode, question: Question): void {
     this.#cache.putInode(inode, question);
     if (inode.size === 0) this.#cache.keepPages(inode);
     else this.#cache.distrustPages(inode.ino);
@@ -243,9 +276,7 @@ export class FileHandles {
 
   /** Commits every open file; resolves to what went wrong. */
   async flushAll(): Promise<unknown[]> {
-    const results = await Promise.allSettled(
-      [...this.#files.values()].map((f) => this.#settling(f, () => f.content.flush())),
-    );
+    const results = await Promise.allSettled([...this.#files.values()].map((f) => this.#settling(f, () => f.commit())));
     const failures = results.filter((r) => r.status === "rejected").map((r): unknown => r.reason);
     const broken = failures.find((err) => err instanceof InvariantError);
     if (broken) throw broken;

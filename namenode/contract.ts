@@ -25,6 +25,8 @@ export interface Effects {
   names?: { dir: number; name: Uint8Array }[];
   /** The inode that has lost its last name, and the sessions it is kept for. */
   held?: { ino: number; sessions: number[] };
+  /** Of a clone: bytes. */
+  copied?: number;
   /** Blocks that became part of the store, with the datanodes that have them. */
   committed?: { block: CommittedBlock; wanted: number }[];
   /** Blocks whose wanted number of replicas changed. */
@@ -73,7 +75,7 @@ export interface BlockManager {
    */
   place(request: { replicas: number; size: number; host: string; exclude: readonly number[] }): DatanodeAddress[];
   /** Where a block's good replicas are: live before suspect, near before far. */
-  locate(block: Block, host: string): LocatedBlock;
+  locate(block: Block, host: string): Omit<LocatedBlock, "live">;
   /** A reader could not use a replica: it is verified and, if bad, replaced. */
   reportBad(block: Block, datanode: number, reason: string): void;
   /** Bytes over all live datanodes. */

@@ -45,6 +45,9 @@ export const Opcode = {
   FALLOCATE: 43,
   READDIRPLUS: 44,
   RENAME2: 45,
+  LSEEK: 46,
+  COPY_FILE_RANGE: 47,
+  COPY_FILE_RANGE_64: 53,
 } as const;
 
 /** The name of an opcode, for people. */
@@ -101,6 +104,17 @@ export const F_RDLCK = 0;
 export const F_WRLCK = 1;
 export const F_UNLCK = 2;
 
+/** What lseek(2) looks for. */
+export const SEEK_DATA = 3;
+export const SEEK_HOLE = 4;
+
+/** Modes of fallocate(2) (FALLOC_FL_…). */
+export const FallocateMode = {
+  KEEP_SIZE: 1 << 0,
+  PUNCH_HOLE: 1 << 1,
+  ZERO_RANGE: 1 << 4,
+} as const;
+
 /** Flags of renameat2(2). */
 export const RENAME_NOREPLACE = 1 << 0;
 export const RENAME_EXCHANGE = 1 << 1;
@@ -127,5 +141,7 @@ export const OUT_HEADER = 16;
 export const PAGE = 4096;
 /** Data in one READ or WRITE at most, bytes. */
 export const MAX_IO = 1 << 20;
+/** Bytes that one COPY_FILE_RANGE may say it has copied, at most: its reply has 32 bits for it. */
+export const MAX_COPY = 0xffff_f000;
 /** Longest request, bytes: a WRITE with its header, with what the kernel demands to be spare. */
 export const MAX_REQUEST = MAX_IO + PAGE;

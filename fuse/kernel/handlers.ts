@@ -4,6 +4,8 @@ import type { Inode } from "../../proto/gen/types.js";
 import type { FileSystem } from "../core.js";
 import type { Caller, DirectoryEntry } from "../types.js";
 import {
+  FallocateMode,
+  MAX_COPY,
   MAX_IO,
   OPEN_KILL_SUIDGID,
   Opcode,
@@ -11,6 +13,8 @@ import {
   OUT_HEADER,
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
+  SEEK_DATA,
+  SEEK_HOLE,
   WRITE_CACHE,
   WRITE_KILL_SUIDGID,
   XATTR_CREATE,
@@ -26,6 +30,7 @@ import {
   encodeCreate,
   encodeEntry,
   encodeLock,
+  encodeOffset,
   encodeOpen,
   encodeSize,
   encodeStatistics,
@@ -34,12 +39,15 @@ import {
 } from "./reply.js";
 import {
   decodeBatchForget,
+  decodeCopyRange,
   decodeCreate,
+  decodeFallocate,
   decodeFlush,
   decodeGetxattr,
   decodeHandle,
   decodeLink,
   decodeLock,
+  decodeLseek,
   decodeMkdir,
   decodeMknod,
   decodeOpen,
@@ -246,12 +254,39 @@ function fileHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler
     ],
     [Opcode.FSYNC, ({ body, caller }) => fs.fsync(decodeHandle(body), caller)],
     [Opcode.RELEASE, ({ body }) => fs.release(decodeHandle(body))],
+    ...rangeHandlers(fs),
+  ];
+}
+
+function rangeHandlers(fs: FileSystem): [number, Handler][] {
+  const { KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE } = FallocateMode;
+  const copyRange = ({ body, caller }: Request, most: number) => {
+    const { from, to, length, flags } = decodeCopyRange(body);
+    if (flags !== 0) throw new CairnError("EINVAL", `copy a range with flags 0x${flags.toString(16)}`);
+    return fs.copyRange(from, to, Math.min(length, most), caller);
+  };
+  return [
     [
-      Opcode.FALLOCATE,
-      async () => {
-        throw new CairnError("EOPNOTSUPP", "allocate space of a file");
+      Opcode.LSEEK,
+      async ({ body, caller }) => {
+        const { handle, offset, whence } = decodeLseek(body);
+        if (whence !== SEEK_DATA && whence !== SEEK_HOLE) throw new CairnError("EINVAL", `seek from ${whence}`);
+        return encodeOffset(await fs.lseek(handle, offset, whence === SEEK_DATA ? "data" : "hole", caller));
       },
     ],
+    [
+      Opcode.FALLOCATE,
+      async ({ body, caller }) => {
+        const { handle, offset, length, mode } = decodeFallocate(body);
+        if ((mode & ~(KEEP_SIZE | PUNCH_HOLE | ZERO_RANGE)) !== 0) {
+          throw new CairnError("EOPNOTSUPP", `allocate with mode 0x${mode.toString(16)}`);
+        }
+        const how = { zero: (mode & (PUNCH_HOLE | ZERO_RANGE)) !== 0, keepSize: (mode & KEEP_SIZE) !== 0 };
+        await fs.fallocate(handle, offset, length, how, caller);
+      },
+    ],
+    [Opcode.COPY_FILE_RANGE, async (request) => encodeSize(await copyRange(request, MAX_COPY))],
+    [Opcode.COPY_FILE_RANGE_64, async (request) => encodeOffset(await copyRange(request, Number.MAX_SAFE_INTEGER))],
   ];
 }
 

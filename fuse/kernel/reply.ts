@@ -96,6 +96,13 @@ export function encodeSize(size: number): Buffer {
   return out;
 }
 
+/** LSEEK: a place in a file. COPY_FILE_RANGE_64: bytes copied. */
+export function encodeOffset(offset: number): Buffer {
+  const out = newReply(8);
+  u64(out, offset, 16);
+  return out;
+}
+
 /** READLINK, GETXATTR: the bytes themselves. */
 export function encodeBytes(bytes: Uint8Array): Buffer {
   const out = Buffer.allocUnsafe(OUT_HEADER + bytes.length);

@@ -187,6 +187,23 @@ export function decodeWrite(reader: RequestReader) {
   return { handle, offset, writeFlags, data: reader.bytes(size) };
 }
 
+/** LSEEK. */
+export function decodeLseek(reader: RequestReader) {
+  return { handle: reader.u64(), offset: reader.u64(), whence: reader.u32() };
+}
+
+/** FALLOCATE. */
+export function decodeFallocate(reader: RequestReader) {
+  return { handle: reader.u64(), offset: reader.u64(), length: reader.u64(), mode: reader.u32() };
+}
+
+/** COPY_FILE_RANGE. The source is the header's inode; the target's number is passed over, its handle names it. */
+export function decodeCopyRange(reader: RequestReader) {
+  const from = { handle: reader.u64(), offset: reader.u64() };
+  reader.skip(8);
+  return { from, to: { handle: reader.u64(), offset: reader.u64() }, length: reader.u64(), flags: reader.u64() };
+}
+
 /** FLUSH: the handle, and the process that closes it, as an owner of locks. */
 export function decodeFlush(reader: RequestReader) {
   const handle = reader.u64();

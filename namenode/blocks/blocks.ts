@@ -181,7 +181,7 @@ export class Blocks implements BlockManager {
     return this.#placer.place(request);
   }
 
-  locate(block: Block, host: string): LocatedBlock {
+  locate(block: Block, host: string): Omit<LocatedBlock, "live"> {
     const holders: Datanode[] = [];
     for (const { datanode, generation, corrupt } of this.#map.get(block.id).replicas) {
       const holder = this.#datanodes.get(datanode);

@@ -6,7 +6,7 @@ import { removeXattr, setAttributes, setXattr } from "./edits/attributes.js";
 import { forgetCalls, recordCall } from "./edits/calls.js";
 import { Change } from "./edits/change.js";
 import { administerDatanode, format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
-import { commit } from "./edits/content.js";
+import { clone, commit, fallocate } from "./edits/content.js";
 import { release, releaseAll } from "./edits/held.js";
 import { forgetLocking, lockingSession } from "./edits/locking.js";
 import { create, link, rename, unlink } from "./edits/names.js";
@@ -40,6 +40,8 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.release !== null) return release(change, edit.release);
   if (edit.forgetSession !== null) return forgetSession(change, edit.forgetSession.session);
   if (edit.lockingSession !== null) return lockingSession(change, edit.lockingSession.session);
+  if (edit.fallocate !== null) return fallocate(change, edit.fallocate);
+  if (edit.clone !== null) return clone(change, edit.clone);
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
   if (edit.administerDatanode !== null) return administerDatanode(change, edit.administerDatanode);
   if (edit.format !== null) return format(change, edit.format);

@@ -28,6 +28,7 @@ import { commit, getExtents, readInlineBlock } from "./operations/content.js";
 import { type Context, known } from "./operations/context.js";
 import { heldBy, release } from "./operations/held.js";
 import { create, link, unlink } from "./operations/names.js";
+import { clone, fallocate } from "./operations/ranges.js";
 import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
 import { rename } from "./operations/rename.js";
 import { readBlock, readCall, readCluster, readInode } from "./records.js";
@@ -152,6 +153,14 @@ export class NamespaceService {
           );
           return this.#told(context.link, done);
         }),
+
+      fallocate: (request) => this.#once(request.call, again, () => fallocate(ctx, request, manager)),
+      clone: (request) =>
+        this.#once(
+          request.call,
+          (record) => ({ ...again(record), copied: record.copied }),
+          () => clone(ctx, request),
+        ),
 
       allocateBlocks: (request) => blocks.allocate(request),
       recoverBlock: (request) => blocks.recover(request),

@@ -14,6 +14,9 @@ type Action =
   | { kind: "read"; at: number; length: number }
   | { kind: "truncate"; size: number }
   | { kind: "attributes"; mode: number | undefined; mtime: number | undefined }
+  | { kind: "allocate"; at: number; length: number; zero: boolean; keepSize: boolean }
+  | { kind: "clone"; at: number; length: number; to: number }
+  | { kind: "seek"; at: number; seek: "data" | "hole" }
   | { kind: "flush" | "fsync" | "reopen" | "burst"; seed: number };
 
 const length = fc.oneof(fc.integer({ min: 1, max: 300 }), fc.integer({ min: 1, max: 200 * KIB }));
@@ -31,26 +34,83 @@ const action: fc.Arbitrary<Action> = fc.oneof(
       mtime: fc.option(fc.nat(1_000_000), { nil: undefined }),
     }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("allocate" as const),
+      at: fc.nat(SPAN),
+      length,
+      zero: fc.boolean(),
+      keepSize: fc.boolean(),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("clone" as const), at: fc.nat(SPAN), length, to: fc.nat(SPAN) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("seek" as const),
+      at: fc.nat(SPAN),
+      seek: fc.constantFrom("data" as const, "hole" as const),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom("flush", "fsync", "reopen", "burst"), seed }) },
 );
 
-/** What a file on a local disk would hold. */
+/** What a file on a local disk would hold: its bytes, and for each whether it was written (1) or is of a hole (0). */
 class Model {
   data: Buffer = Buffer.alloc(0);
   mode = 0o644;
   /** As it was set; undefined: by a write or truncation since. */
   mtime: number | undefined;
+  written: Buffer = Buffer.alloc(0);
 
   resize(size: number): void {
-    const old = this.data;
+    const [data, written] = [this.data, this.written];
     this.data = Buffer.alloc(size);
-    old.copy(this.data);
+    this.written = Buffer.alloc(size);
+    data.copy(this.data);
+    written.copy(this.written);
+  }
+
+  #reach(size: number): void {
+    if (size > this.data.length) this.resize(size);
   }
 
   write(at: number, bytes: Buffer): void {
-    if (at + bytes.length > this.data.length) this.resize(at + bytes.length);
+    this.#reach(at + bytes.length);
     bytes.copy(this.data, at);
     this.mtime = undefined;
+    this.written.fill(1, at, at + bytes.length);
+  }
+
+  allocate(at: number, length: number, zero: boolean, keepSize: boolean): void {
+    this.mtime = undefined;
+    if (!keepSize) this.#reach(at + length);
+    if (!zero || at >= this.data.length) return;
+    const end = Math.min(at + length, this.data.length);
+    this.data.fill(0, at, end);
+    this.written.fill(0, at, end);
+  }
+
+  /** Copies a range over another that it does not overlap; returns the bytes copied. */
+  clone(at: number, length: number, to: number): number {
+    const copied = Math.max(0, Math.min(length, this.data.length - at));
+    if (copied === 0) return 0;
+    this.mtime = undefined;
+    this.#reach(to + copied);
+    this.data.copy(this.data, to, at, at + copied);
+    this.written.copy(this.written, to, at, at + copied);
+    return copied;
+  }
+
+  /** -1 for ENXIO. */
+  seek(at: number, kind: "data" | "hole"): number {
+    if (at >= this.data.length) return -1;
+    const found = this.written.indexOf(kind === "data" ? 1 : 0, at);
+    return found < 0 && kind === "hole" ? this.data.length : found;
   }
 }
 
@@ -116,6 +176,24 @@ async function play(cluster: FakeCluster, client: CairnClient, actions: readonly
         model.mtime = act.mtime ?? model.mtime;
         check(content.attributes(cluster.namenode.inode(inode.ino)), model);
         break;
+      case "allocate": {
+        const { at, length, zero, keepSize } = act;
+        await content.allocate(at, length, { zero, keepSize });
+        model.allocate(at, length, zero, keepSize);
+        break;
+      }
+      case "clone": {
+        const { at, length, to } = act;
+        if (Math.abs(at - to) < length) break; // refused by the namenode
+        expect((await content.copyFrom(content, at, to, length)).copied).to.equal(model.clone(at, length, to));
+        break;
+      }
+      case "seek": {
+        const found = await content.seek(act.at, act.seek).catch((err: { code: string }) => err.code);
+        const expected = model.seek(act.at, act.seek);
+        expect(found, `${act.seek} at ${act.at}`).to.equal(expected < 0 ? "ENXIO" : expected);
+        break;
+      }
       case "flush":
         await content.flush();
         break;

@@ -310,6 +310,61 @@ describe("fuse core: files", () => {
     expect((await rejection(fs.flush(handle, caller))).code).to.equal("EIO");
   });
 
+  it("tells every handle that was open of a failure, once, whoever hears of it first", async () => {
+    const { fs, client } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    const second = await fs.open(inode.ino, O_RDWR, caller);
+    const reader = await fs.open(inode.ino, O_RDONLY, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    client.fail(inode.ino, new CairnError("ENOSPC", "write"));
+    expect(await rejection(fs.fsync(second.handle, caller))).to.include({ code: "ENOSPC" });
+    const late = await fs.open(inode.ino, O_RDWR, caller);
+    await fs.fsync(second.handle, caller);
+    expect(await rejection(fs.flush(handle, caller))).to.include({ code: "ENOSPC" });
+    expect(await rejection(fs.fsync(reader.handle, caller))).to.include({ code: "ENOSPC" });
+    for (const each of [handle, second.handle, reader.handle, late.handle]) {
+      await fs.fsync(each, caller);
+      await fs.flush(each, caller);
+    }
+  });
+
+  it("finds holes, punches them, and copies ranges, through handles that may", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);
+    const other = await fs.create(ROOT_INO, name("b"), 0o644, O_WRONLY, caller);
+    const reader = await fs.open(inode.ino, O_RDONLY, caller);
+    await fs.write(handle, 3 << 20, name("abc"), caller);
+    expect(await fs.lseek(handle, 0, "data", caller)).to.equal(3 << 20);
+    expect(await fs.lseek(reader.handle, 0, "hole", caller)).to.equal(0);
+    expect(await rejection(fs.lseek(handle, 4 << 20, "data", caller))).to.include({ code: "ENXIO" });
+    await fs.fallocate(handle, 0, 5 << 20, {}, caller);
+    expect((await fs.getattr(inode.ino, caller)).size).to.equal(5 << 20);
+    const source = { handle, offset: 3 << 20 };
+    expect(await fs.copyRange(source, { handle: other.handle, offset: 2 }, 3, caller)).to.equal(3);
+    expect((await fs.getattr(other.inode.ino, caller)).size).to.equal(5);
+    await fs.fallocate(handle, 3 << 20, 2, { zero: true, keepSize: true }, caller);
+    const bytes = Buffer.alloc(3);
+    await fs.read(handle, 3 << 20, bytes, caller);
+    expect(bytes.toString()).to.equal("\0\0c");
+    for (const refused of [
+      fs.fallocate(reader.handle, 0, 1, {}, caller),
+      fs.copyRange(source, { handle: reader.handle, offset: 0 }, 3, caller),
+      fs.copyRange({ handle: other.handle, offset: 0 }, source, 3, caller),
+    ]) {
+      expect(await rejection(refused)).to.include({ code: "EBADF" });
+    }
+  });
+
+  it("takes setuid from a file that somebody punches", async () => {
+    const { fs } = make();
+    const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o4755, O_RDWR, caller);
+    await fs.write(handle, 0, name("abc"), caller);
+    await fs.fallocate(handle, 0, 1, { zero: true, keepSize: true }, { ...caller, uid: 0 });
+    expect((await fs.getattr(inode.ino, caller)).mode & 0o7777).to.equal(0o4755);
+    await fs.fallocate(handle, 0, 1, { zero: true, keepSize: true }, { ...caller, uid: 7 });
+    expect((await fs.getattr(inode.ino, caller)).mode & 0o7777).to.equal(0o755);
+  });
+
   it("keeps an unlinked file for those who have it open", async () => {
     const { fs } = make();
     const { handle, inode } = await fs.create(ROOT_INO, name("a"), 0o644, O_RDWR, caller);

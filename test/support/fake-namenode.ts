@@ -1,4 +1,4 @@
-import { type ExtentMap, ExtentMap as Extents } from "../../client/extent-map.js";
+import { type ExtentMap, ExtentMap as Extents, type Piece } from "../../client/extent-map.js";
 import { CairnError } from "../../common/errors.js";
 import { CHUNK_SIZE, INLINE_BLOCKS, MAX_EXTENTS_PAGE, MIB, ROOT_INO } from "../../common/limits.js";
 import { silentLogger } from "../../common/log.js";
@@ -41,6 +41,8 @@ export class FakeNamenode {
   readonly abandoned: number[] = [];
   readonly commits: { blocks: number[]; extents: ExtentInit[] }[] = [];
   readonly blocks = new Map<number, { block: Block; datanodes: number[] }>();
+  /** Commits that put the same bytes into other blocks. */
+  compactions = 0;
   readonly allocations: { exclude: number[]; count: number }[] = [];
   datanodes: DatanodeAddress[] = [];
   policy: Required<PolicyInit> = { replicas: 3, blockSize: MIB, compression: 0 };
@@ -53,7 +55,7 @@ export class FakeNamenode {
   /** Called with the id of each change. */
   onCall: (call: CallId) => void = () => {};
   /** Called before each call is handled: what it throws is the answer. */
-  before: (method: string) => void | Promise<void> = () => {};
+  before: (method: string, request: unknown) => void | Promise<void> = () => {};
   /** Called when a call was handled, before its reply leaves: "lose" breaks the link instead. */
   after: (method: string) => "reply" | "lose" = () => "reply";
   #server: LinkServer | undefined;
@@ -96,6 +98,11 @@ export class FakeNamenode {
     return this.#get(ino).inode;
   }
 
+  /** How many pieces a file is in. */
+  pieces(ino: number): number {
+    return this.#get(ino).extents.count;
+  }
+
   pushSynced(syncedIndex: number): void {
     for (const link of this.links) link.push(ClientPush.synced, { syncedIndex });
   }
@@ -109,6 +116,11 @@ export class FakeNamenode {
     return this.#touch(node);
   }
 
+  /** A file is gone. */
+  forget(ino: number): void {
+    this.#nodes.delete(ino);
+  }
+
   newBlockId(): number {
     return this.#nextBlock++;
   }
@@ -120,7 +132,7 @@ export class FakeNamenode {
       wrapped[key] = (async (request: { call?: CallId | null }, context: Parameters<Handler<unknown>>[1]) => {
         this.calls.set(name, (this.calls.get(name) ?? 0) + 1);
         if (request.call) this.onCall(request.call);
-        await this.before(name);
+        await this.before(name, request);
         const id = request.call ? `${request.call.session} ${request.call.sequence}` : undefined;
         const known = id === undefined ? undefined : this.#answers.get(id);
         const answer = known ?? (await (handler as (q: unknown, c: unknown) => unknown)(request, context));
@@ -181,7 +193,12 @@ export class FakeNamenode {
 
   #locate(id: number): LocatedBlock {
     const { block, datanodes } = this.blocks.get(id)!;
-    return { block, replicas: this.datanodes.filter((d) => datanodes.includes(d.id)) } as LocatedBlock;
+    const replicas = this.datanodes.filter((d) => datanodes.includes(d.id));
+    let live = 0;
+    for (const { extents } of this.#nodes.values()) {
+      for (const piece of extents.pieces()) if (piece.source === id) live += piece.length;
+    }
+    return { block, replicas, live } as LocatedBlock;
   }
 
   #handlers(): Partial<Handlers> {
@@ -299,7 +316,7 @@ export class FakeNamenode {
         this.abandoned.push(...blocks);
         return {};
       },
-      commit: ({ ino, blocks, inline, extents: named, size, mtime, mode }) => {
+      commit: ({ ino, blocks, inline, extents: named, size, mtime, mode, replaces }) => {
         const node = this.#get(ino);
         const ids = new Map<number, number>();
         for (const { id, data, crc } of inline) {
@@ -315,22 +332,56 @@ export class FakeNamenode {
           block: ids.get(block) ?? block,
           blockOffset,
         }));
+        for (const { offset, length, block, blockOffset } of replaces) {
+          const there: Piece<number>[] = [];
+          node.extents.visit(offset, offset + length, (piece) => there.push(piece));
+          const [only, ...more] = there;
+          if (more.length > 0 || only?.source !== block || only.at !== blockOffset || only.length !== length) {
+            throw new CairnError("EBUSY", `inode ${ino} has changed at ${offset}`);
+          }
+        }
         for (const { block, datanodes } of blocks) {
           if (block.length % CHUNK_SIZE < 0 || datanodes.length === 0) throw new CairnError("EINVAL", "bad block");
           this.blocks.set(block.id, { block: withFields(block, {}), datanodes: [...datanodes] });
         }
         for (const { offset, length, block, blockOffset } of extents) {
           const known = this.blocks.get(block);
-          if (known === undefined || blockOffset + length > known.block.length || offset + length > size) {
+          if (
+            known === undefined ||
+            blockOffset + length > known.block.length ||
+            (offset + length > size && replaces.length === 0)
+          ) {
             throw new CairnError("EINVAL", `bad extent at ${offset}`);
           }
           node.extents.put(offset, length, block, blockOffset);
         }
         this.commits.push({ blocks: blocks.map(({ block }) => block.id), extents });
         node.inode.size = Math.max(node.inode.size, size);
+        if (replaces.length > 0) this.compactions++;
         if (mtime) node.inode.mtime = mtime;
         if (mode !== null) node.inode.mode = (node.inode.mode & ~0o7777) | mode;
         return reply(node);
+      },
+      fallocate: ({ ino, offset, length, zero, keepSize }) => {
+        const node = this.#get(ino);
+        if (zero) node.extents.cut(offset, offset + length);
+        if (!keepSize) node.inode.size = Math.max(node.inode.size, offset + length);
+        node.inode.mtime = { sec: 0, nsec: 0 };
+        return reply(node);
+      },
+      clone: ({ source, sourceOffset, ino, offset, length }) => {
+        const node = this.#get(ino);
+        const from = this.#get(source);
+        const copied = Math.max(0, Math.min(length, from.inode.size - sourceOffset));
+        const pieces: Piece<number>[] = [];
+        from.extents.visit(sourceOffset, sourceOffset + copied, (piece) => pieces.push(piece));
+        if (copied > 0) node.extents.cut(offset, offset + copied);
+        for (const p of pieces) node.extents.put(p.offset - sourceOffset + offset, p.length, p.source, p.at);
+        if (copied > 0) {
+          node.inode.size = Math.max(node.inode.size, offset + copied);
+          node.inode.mtime = { sec: 0, nsec: 0 };
+        }
+        return { ...reply(node), copied };
       },
       syncJournal: () => {
         this.synced = this.index;

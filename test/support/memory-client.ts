@@ -1,11 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import type {
+  Allocation,
   AttributeChange,
   CairnClient,
   Capacity,
   Changes,
   ChangeWatcher,
+  Copied,
   Created,
   DirectoryPage,
   FileContent,
@@ -553,6 +555,36 @@ class MemoryContent implements FileContent {
     this.failure = failure;
   }
 
+  async seek(offset: number, kind: "data" | "hole"): Promise<number> {
+    if (offset >= this.size) throw new CairnError("ENXIO", `seek ${kind} at ${offset}`);
+    for (let at = offset; at < this.size; at = (Math.floor(at / PIECE) + 1) * PIECE) {
+      if (this.#pieces.has(Math.floor(at / PIECE)) === (kind === "data")) return at;
+    }
+    if (kind === "data") throw new CairnError("ENXIO", `seek data at ${offset}`);
+    return this.size;
+  }
+
+  async allocate(offset: number, length: number, { zero, keepSize }: Allocation): Promise<Inode> {
+    const end = offset + length;
+    if (end > MAX_FILE_SIZE) throw new CairnError("EFBIG", `allocate up to ${end} of inode ${this.ino}`);
+    if (zero) {
+      for (const [index, piece] of this.#pieces) {
+        if (index * PIECE >= offset && (index + 1) * PIECE <= end) this.#pieces.delete(index);
+        else piece.fill(0, clamp(offset - index * PIECE), clamp(end - index * PIECE));
+      }
+    }
+    if (!keepSize) this.size = Math.max(this.size, end);
+    delete this.#changed.mtime;
+    return this.#commit(this.#clock.timestamp());
+  }
+
+  async copyFrom(source: FileContent, from: number, offset: number, length: number): Promise<Copied> {
+    const buffer = Buffer.alloc(Math.max(0, Math.min(length, source.size - from)));
+    const copied = await source.read(from, buffer);
+    await this.write(offset, buffer.subarray(0, copied));
+    return { copied, inode: this.#commit(this.#clock.timestamp()) };
+  }
+
   async flush(): Promise<void> {
     const { failure, dirtyMtime } = this;
     this.failure = undefined;
@@ -590,6 +622,10 @@ class MemoryContent implements FileContent {
 /** An inode as a client receives it: what is zero is on its prototype. */
 function received(inode: InodeInit): Inode {
   return Inode.decode(Inode.encode(inode).finish());
+}
+
+function clamp(n: number): number {
+  return Math.max(0, Math.min(n, PIECE));
 }
 
 function isDir({ inode }: Node): boolean {

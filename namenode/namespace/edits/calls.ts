@@ -9,8 +9,8 @@ const PRUNE_AT_MOST = 1024;
 
 /** Keeps what a call did, for its retry, and removes records that the client needs no more. */
 export function recordCall(change: Change, call: CallId): void {
-  const { inode, replaced } = change.effects;
-  const record = CallRecord.encode({ ino: inode?.ino, index: change.index, replaced: replaced?.ino }).finish();
+  const { inode, replaced, copied } = change.effects;
+  const record = CallRecord.encode({ ino: inode?.ino, index: change.index, replaced: replaced?.ino, copied }).finish();
   change.kv.put(callKey(call.session, call.sequence), record);
   if (call.sequence % PRUNE_EVERY === 0) prune(change, call);
 }

@@ -39,6 +39,11 @@ export class Change {
   /** Stores an inode as changed by this edit: its status change time and version are the edit's. */
   touch(inode: Inode): void {
     inode.ctime = this.time;
+    this.rearrange(inode);
+  }
+
+  /** Stores an inode whose bytes are elsewhere after this edit, and the same: its times stay. */
+  rearrange(inode: Inode): void {
     inode.version = this.index;
     writeInode(this.kv, inode);
     this.effects.touched ??= [];
@@ -59,9 +64,10 @@ export class Change {
 
   /** Stores what was counted on the way, and notes it in the effects. */
   settle(): void {
-    const { committed, freed } = this.tally.settle();
+    const { committed, freed, wanted } = this.tally.settle();
     if (committed.length > 0) this.effects.committed = committed;
     if (freed.length > 0) this.effects.freed = freed;
+    if (wanted.length > 0) this.effects.wanted = wanted;
     const born = committed.length;
     const died = freed.length - this.tally.stillborn;
     if (born !== died) this.cluster.blocks += born - died;

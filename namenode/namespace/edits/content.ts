@@ -1,9 +1,9 @@
 import { invariant } from "../../../common/errors.js";
 import { INLINE_BLOCKS, MAX_FILE_SIZE } from "../../../common/limits.js";
-import { BlockRecord, type CommitEdit, type InlineBlock, type Inode, type Policy } from "../../../proto/gen/types.js";
-import { isInline } from "../../../proto/inline.js";
-import { blockKey, extentsOf } from "../keys.js";
-import { extentOf, readBlock } from "../records.js";
+import type { CloneEdit, CommitEdit, FallocateEdit, InlineBlock, Inode, Policy } from "../../../proto/gen/types.js";
+import { within } from "../extents.js";
+import { extentsOf } from "../keys.js";
+import { extentOf } from "../records.js";
 import type { Change } from "./change.js";
 import { overlay, uncover } from "./extents.js";
 import { applyAttributes } from "./permissions.js";
@@ -20,10 +20,13 @@ export function commit(change: Change, edit: CommitEdit): void {
   }
   inode.size = Math.max(inode.size, edit.size);
   checkSizes(inode);
-  inode.inline = Math.max(0, inode.inline + tally.inlineGrowth);
-  inode.mtime = edit.mtime;
-  applyAttributes(inode, edit);
-  change.touch(inode);
+  countInline(change, inode);
+  if (edit.compaction) change.rearrange(inode);
+  else {
+    inode.mtime = edit.mtime;
+    applyAttributes(inode, edit);
+    change.touch(inode);
+  }
   change.effects.inode = inode;
 }
 
@@ -33,34 +36,62 @@ function admitInline({ cluster, tally }: Change, block: InlineBlock): void {
   tally.admitInline(block);
 }
 
+/** Counts the inline blocks that came and went. Of those it shares with others, a file is charged those it brought. */
+function countInline({ tally }: Change, inode: Inode): void {
+  inode.inline = Math.max(0, inode.inline + tally.inlineGrowth);
+}
+
 /** Sets a file's size: what lies beyond is gone, what is new is a hole. */
 export function resize(change: Change, inode: Inode, size: number): void {
   if (size < inode.size && inode.allocated > 0) {
     inode.allocated -= uncover(change.kv, inode.ino, change.tally, size, inode.size).removed;
-    inode.inline = Math.max(0, inode.inline + change.tally.inlineGrowth);
+    countInline(change, inode);
   }
   inode.size = size;
   checkSizes(inode);
 }
 
+/** Makes a range a hole, and sets the size. */
+export function fallocate(change: Change, edit: FallocateEdit): void {
+  const inode = change.inode(edit.ino);
+  if (edit.length > 0 && inode.allocated > 0) {
+    inode.allocated -= uncover(change.kv, edit.ino, change.tally, edit.offset, edit.offset + edit.length).removed;
+    countInline(change, inode);
+  }
+  inode.size = edit.size;
+  checkSizes(inode);
+  change.modify(inode);
+  change.effects.inode = inode;
+}
+
+/** Has a range of a file refer to what a range of a file refers to. The two do not overlap. */
+export function clone(change: Change, edit: CloneEdit): void {
+  const { kv, tally } = change;
+  const { source, sourceOffset, ino, offset, length } = edit;
+  const pieces = [...within(kv, source, sourceOffset, sourceOffset + length)];
+  const inode = change.inode(ino);
+  if (inode.allocated > 0) inode.allocated -= uncover(kv, ino, tally, offset, offset + length).removed;
+  for (const piece of pieces) {
+    const extent = { ...piece, offset: offset + piece.offset - sourceOffset };
+    inode.allocated = overlay(kv, ino, tally, extent, inode.allocated);
+    tally.want(piece.block, 0, inode.policy.replicas);
+  }
+  inode.size = Math.max(inode.size, offset + length);
+  checkSizes(inode);
+  countInline(change, inode);
+  change.modify(inode);
+  change.effects.inode = inode;
+  change.effects.copied = length;
+}
+
 /** Sets how many replicas of a file's blocks are wanted. */
 export function rewant(change: Change, inode: Inode, policy: Policy): void {
-  const { kv } = change;
-  const wanted = policy.replicas;
-  const seen = new Set<number>();
-  const changed = [];
-  for (const [key, value] of kv.range(extentsOf(inode.ino))) {
-    const id = extentOf(key, value).block;
-    if (seen.has(id) || isInline(id)) continue;
-    seen.add(id);
-    const record = readBlock(kv, id);
-    invariant(record !== undefined, `block ${id} of inode ${inode.ino} exists`);
-    if (record.replicas === wanted) continue;
-    record.replicas = wanted;
-    kv.put(blockKey(id), BlockRecord.encode(record).finish());
-    changed.push({ block: { id, generation: record.generation, length: record.length }, wanted });
+  const extents = new Map<number, number>();
+  for (const [key, value] of change.kv.range(extentsOf(inode.ino))) {
+    const { block } = extentOf(key, value);
+    extents.set(block, (extents.get(block) ?? 0) + 1);
   }
-  if (changed.length > 0) change.effects.wanted = changed;
+  for (const [block, count] of extents) change.tally.want(block, count, policy.replicas);
 }
 
 function checkSizes({ ino, size, allocated }: Inode): void {

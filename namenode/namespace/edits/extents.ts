@@ -2,11 +2,10 @@ import { invariant } from "../../../common/errors.js";
 import { type Extent, ExtentRecord } from "../../../proto/gen/types.js";
 import { withFields } from "../../../proto/with-fields.js";
 import type { KeyValue } from "../../store/kv.js";
+import { endOf } from "../extents.js";
 import { extentKey, extentsWithin } from "../keys.js";
 import { extentOf, writeExtent } from "../records.js";
 import type { BlockTally } from "./tally.js";
-
-const endOf = (e: Extent): number => e.offset + e.length;
 
 /** Whether `b` goes on where `a` ends, in the file and in the same block. */
 function continues(a: Extent, b: Extent): boolean {

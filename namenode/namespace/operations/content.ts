@@ -24,10 +24,9 @@ import { checkInline, isInline } from "../../../proto/inline.js";
 import type { BlockManager } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
 import { checkLabel, checkOwnership, checkReplicas, checkSize, checkTime, id, inRange, valid } from "../checks.js";
-import { extentsWithin } from "../keys.js";
-import { extentOf, readBlock, readCluster, readInline } from "../records.js";
-import { isDirectory, isRegular } from "../types.js";
-import { type Context, callOf, known } from "./context.js";
+import { endOf, touching, within } from "../extents.js";
+import { readBlock, readCluster, readInline } from "../records.js";
+import { type Context, callOf, known, knownFile } from "./context.js";
 
 /** Blocks named in one Commit, at most. Every one is referred to by an extent of it. */
 const MAX_COMMIT_BLOCKS = MAX_COMMIT_EXTENTS;
@@ -35,12 +34,13 @@ const MAX_COMMIT_BLOCKS = MAX_COMMIT_EXTENTS;
 /** The generation stamp that a session holds a pending block with; undefined when it does not hold it. */
 export type PendingGeneration = (session: number, block: number) => number | undefined;
 
-/** Puts new extents over the old ones of a file. ESTALE names a block that is neither pending nor in the store. */
+/**
+ * Puts new extents over the old ones of a file. ESTALE names a block that is neither pending nor in the store. EBUSY: what a
+ * compaction replaces is not there any more.
+ */
 export function commit(ctx: Context, request: CommitRequest, pending: PendingGeneration): InodeReplyInit {
   const { ino, blocks, replicas } = request;
-  const inode = known(ctx.kv, ino);
-  if (isDirectory(inode)) throw new CairnError("EISDIR", `cannot commit content to directory ${ino}`);
-  valid(isRegular(inode), `inode ${ino} is no regular file and has no content`);
+  knownFile(ctx.kv, ino);
   inRange(blocks.length, 0, MAX_COMMIT_BLOCKS, "blocks of a commit");
   inRange(request.extents.length, 0, MAX_COMMIT_EXTENTS, "extents of a commit");
   checkTime(request.mtime, "mtime");
@@ -64,6 +64,9 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
     if (end > size) size = end;
   }
 
+  const compaction = request.replaces.length > 0;
+  if (compaction) checkCompaction(ctx.kv, request);
+
   const time = ctx.clock.timestamp();
   const { index, effects } = ctx.editor.apply({
     time,
@@ -75,6 +78,7 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
       size,
       mtime: request.mtime ?? time,
       replicas,
+      compaction,
       mode: request.mode,
       uid: request.uid,
       gid: request.gid,
@@ -143,6 +147,40 @@ function checkExtent(extent: Extent, blockLength: number | undefined): number {
   return offset + length;
 }
 
+/** A compaction covers what it replaces, no more and no less; and that is what the file has, as blocks never change: the same bytes. */
+function checkCompaction(kv: KeyValue, { ino, extents, replaces }: CommitRequest): void {
+  inRange(replaces.length, 1, MAX_COMMIT_EXTENTS, "extents that a compaction replaces");
+  const [old, made] = [runsOf(replaces), runsOf(extents)];
+  valid(
+    old.length === made.length && old.every((run, i) => run.from === made[i]!.from && run.to === made[i]!.to),
+    `a compaction of inode ${ino} covers what it replaces`,
+  );
+  let i = 0;
+  for (const there of within(kv, ino, old[0]!.from, old.at(-1)!.to))
+    if (!isSame(there, replaces[i++])) throw changed(ino);
+  if (i < replaces.length) throw changed(ino);
+}
+
+function isSame(a: Extent, b: Extent | undefined): boolean {
+  return a.offset === b?.offset && a.length === b.length && a.block === b.block && a.blockOffset === b.blockOffset;
+}
+
+function changed(ino: number): CairnError {
+  return new CairnError("EBUSY", `inode ${ino} has changed since it was read to be compacted`);
+}
+
+/** The runs of bytes that extents cover, which come in order and do not overlap: EINVAL. */
+function runsOf(extents: readonly Extent[]): { from: number; to: number }[] {
+  const runs: { from: number; to: number }[] = [];
+  for (const extent of extents) {
+    const last = runs.at(-1);
+    valid(last === undefined || extent.offset >= last.to, "extents of a compaction come in order and do not overlap");
+    if (last?.to === extent.offset) last.to = endOf(extent);
+    else runs.push({ from: extent.offset, to: endOf(extent) });
+  }
+  return runs;
+}
+
 /** The extents that touch a range of a file, and where their blocks are. */
 export function getExtents(
   kv: KeyValue,
@@ -178,18 +216,8 @@ export function getExtents(
   return { inode, extents, blocks: [...blocks.values()], covered, inline };
 }
 
-function* touching(kv: KeyValue, ino: number, from: number, to: number): IterableIterator<Extent> {
-  if (from >= to) return;
-  for (const [key, value] of kv.range({ ...extentsWithin(ino, 0, from), reverse: true })) {
-    const before = extentOf(key, value);
-    if (before.offset + before.length > from) yield before;
-    break;
-  }
-  for (const [key, value] of kv.range(extentsWithin(ino, from, to))) yield extentOf(key, value);
-}
-
 function locate(kv: KeyValue, block: number, host: string, manager: Pick<BlockManager, "locate">): LocatedBlockInit {
-  const { generation, length } = readBlock(kv, block)!;
+  const { generation, length, live } = readBlock(kv, block)!;
   const located = { id: block, generation, length };
-  return isInline(block) ? { block: located } : manager.locate(located, host);
+  return isInline(block) ? { block: located, live } : { ...manager.locate(located, host), live };
 }

@@ -3,9 +3,9 @@ import { CairnError, invariant } from "../../../common/errors.js";
 import type { CallId, Inode, Policy } from "../../../proto/gen/types.js";
 import type { Editor } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
-import { id, quote } from "../checks.js";
+import { id, quote, valid } from "../checks.js";
 import { readInode } from "../records.js";
-import { isDirectory } from "../types.js";
+import { isDirectory, isRegular } from "../types.js";
 
 /** What every operation works on. */
 export interface Context {
@@ -24,6 +24,14 @@ export function known(kv: KeyValue, ino: number): Inode {
   id(ino, "inode");
   const inode = readInode(kv, ino);
   if (inode === undefined) throw new CairnError("ESTALE", `inode ${ino} is gone`);
+  return inode;
+}
+
+/** A regular file a client knows of. ESTALE, EISDIR, EINVAL. */
+export function knownFile(kv: KeyValue, ino: number): Inode {
+  const inode = known(kv, ino);
+  if (isDirectory(inode)) throw new CairnError("EISDIR", `inode ${ino} is a directory and has no content`);
+  valid(isRegular(inode), `inode ${ino} is no regular file and has no content`);
   return inode;
 }
 

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, ROOT_INO } from "../../../common/limits.js";
 import { readBlock, readCluster } from "../../../namenode/namespace/records.js";
-import type { CommitRequestInit } from "../../../proto/gen/types.js";
+import type { CommitRequestInit, ExtentInit, Inode } from "../../../proto/gen/types.js";
 import { name, SESSION, World } from "./world.js";
 
 describe("content", () => {
@@ -105,6 +105,77 @@ describe("content", () => {
       await world.call("commit", { ino: other.ino, extents: [{ length: 10, block }] });
       expect(await world.extents(ino)).to.deep.equal([[0, 100, block, 0]]);
       expect(readBlock(world.kv, block)).to.include({ extents: 2, live: 110 });
+    });
+
+    describe("of a compaction", () => {
+      let old: number;
+      let block: number;
+      /** The file is [0, 20) and [30, 50); its last 10 bytes are of another block. */
+      beforeEach(async () => {
+        old = await world.write(ino, 40, [
+          { offset: 0, length: 20 },
+          { offset: 30, length: 20, blockOffset: 20 },
+        ]);
+        await world.write(ino, 10, [{ offset: 40, length: 10 }]);
+        block = await world.allocate();
+      });
+      const request = (replaces: ExtentInit[], extents: ExtentInit[]) => ({
+        ino,
+        replaces,
+        blocks: [{ block: { id: block, generation: 1, length: 25 }, datanodes: [1] }],
+        extents: extents.map((e) => ({ ...e, block })),
+        replicas: 3,
+      });
+      const pieces = () => [
+        { offset: 5, length: 15, block: old, blockOffset: 5 },
+        { offset: 30, length: 10, block: old, blockOffset: 20 },
+      ];
+      const made = [
+        { offset: 5, length: 15 },
+        { offset: 30, length: 10, blockOffset: 15 },
+      ];
+
+      it("puts the same bytes elsewhere, and leaves the times alone", async () => {
+        const before = await world.inode(ino);
+        world.clock.advance(9_000);
+        const { inode } = await world.call("commit", request(pieces(), made));
+        expect(inode.version).to.be.greaterThan(before.version);
+        const seen = ({ size, allocated, mtime, ctime }: Inode) => ({ size, allocated, mtime, ctime });
+        expect(seen(inode)).to.deep.equal(seen(before));
+        expect((await world.extents(ino)).slice(0, 3)).to.deep.equal([
+          [0, 5, old, 0],
+          [5, 15, block, 0],
+          [30, 10, block, 15],
+        ]);
+      });
+
+      it("is refused when the file has changed there, and only there", async () => {
+        await world.write(ino, 1, [{ offset: 60, length: 1 }]);
+        await world.write(ino, 1, [{ offset: 10, length: 1 }]);
+        expect(await world.code("commit", request(pieces(), made))).to.equal("EBUSY");
+        const rest = request(pieces().slice(1), made.slice(1));
+        expect(await world.code("commit", rest)).to.equal("ok");
+      });
+
+      it("is refused when a hole was filled, or a piece punched out", async () => {
+        await world.call("fallocate", { ino, offset: 30, length: 10, zero: true, keepSize: true });
+        expect(await world.code("commit", request(pieces(), made))).to.equal("EBUSY");
+        await world.write(ino, 15, [{ offset: 20, length: 15 }]);
+        expect(await world.code("commit", request(pieces().slice(0, 1), made.slice(0, 1)))).to.equal("ok");
+        expect(await world.code("commit", request(pieces(), made))).to.equal("EBUSY");
+      });
+
+      it("is refused when it covers other bytes than it replaces, or is in disorder", async () => {
+        const [first, second] = pieces();
+        for (const [replaces, extents] of [
+          [[first!], made],
+          [pieces(), made.slice(1)],
+          [pieces(), [{ offset: 5, length: 25 }]],
+          [[second!, first!], made],
+        ] as const) {
+          expect(await world.code("commit", request([...replaces], [...extents]))).to.equal("EINVAL");
+        }
+      });
     });
 
     it("sets a time that the writer gives", async () => {

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { INLINE_BLOCKS } from "../../../common/limits.js";
+import { within } from "../../../namenode/namespace/extents.js";
 import { blocksWithin, extentsOf, idOfBlock, inlineKey, readU64 } from "../../../namenode/namespace/keys.js";
 import { extentOf, readCluster, readInline } from "../../../namenode/namespace/records.js";
 import { S_IFDIR, S_IFREG } from "../../../namenode/namespace/types.js";
@@ -43,6 +44,32 @@ const op = fc.oneof(
     }),
   },
   { weight: 2, arbitrary: fc.record({ op: fc.constant("truncate" as const), file: nat, size: fc.nat(FILE) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      op: fc.constant("fallocate" as const),
+      file: nat,
+      offset: fc.nat(FILE),
+      length: fc.integer({ min: 1, max: FILE }),
+      zero: fc.boolean(),
+      keepSize: fc.boolean(),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constant("compact" as const), file: nat, from: fc.nat(FILE), length: fc.nat(FILE) }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      op: fc.constant("clone" as const),
+      source: nat,
+      from: fc.nat(FILE),
+      file: nat,
+      offset: fc.nat(FILE),
+      length: fc.integer({ min: 1, max: FILE }),
+    }),
+  },
   {
     weight: 2,
     arbitrary: fc.record({ op: fc.constant("unlink" as const), dir: nat, name: text, directory: fc.boolean() }),
@@ -98,6 +125,28 @@ class Both {
         await this.#change("setAttributes", { ino: file.ino, size: o.size }, "ok");
         return;
       }
+      case "fallocate": {
+        const file = pick(model.files, o.file);
+        if (file === undefined) return;
+        const { offset, length, zero, keepSize } = o;
+        model.fallocate(file, offset, length, zero, keepSize);
+        await this.#change("fallocate", { ino: file.ino, offset, length, zero, keepSize }, "ok");
+        return;
+      }
+      case "compact": {
+        const file = pick(model.files, o.file);
+        if (file !== undefined) await this.#compact(file, o.from, o.length);
+        return;
+      }
+      case "clone": {
+        const [source, file] = [pick(model.files, o.source), pick(model.files, o.file)];
+        if (source === undefined || file === undefined) return;
+        const { from, offset, length } = o;
+        const expected = model.clone(source, from, file, offset, length);
+        const request = { source: source.ino, sourceOffset: from, ino: file.ino, offset, length };
+        await this.#change("clone", request, expected);
+        return;
+      }
       case "unlink": {
         const dir = pick(model.dirs, o.dir)!;
         const expected = model.unlink(dir, o.name, o.directory);
@@ -125,7 +174,7 @@ class Both {
     }
   }
 
-  async #change<K extends "create" | "commit" | "setAttributes" | "unlink" | "link" | "rename">(
+  async #change<K extends "create" | "commit" | "setAttributes" | "fallocate" | "clone" | "unlink" | "link" | "rename">(
     key: K,
     request: object,
     expected: string,
@@ -161,6 +210,22 @@ class Both {
       extents.map((e) => ({ ...e, block: given.get(e.block) ?? e.block })),
     );
     await this.#change("commit", { ino: file.ino, blocks, inline, extents, replicas: 3 }, "ok");
+  }
+
+  /** Puts what a range of a file has into one block. */
+  async #compact(file: Node, from: number, length: number): Promise<void> {
+    const { kv } = this.world;
+    const replaces = [...within(kv, file.ino, from, from + length)];
+    if (replaces.length === 0) return;
+    const block = await this.world.allocate();
+    let blockOffset = 0;
+    const extents = replaces.map((piece) => {
+      blockOffset += piece.length;
+      return { offset: piece.offset, length: piece.length, block, blockOffset: blockOffset - piece.length };
+    });
+    const blocks = [{ block: { id: block, generation: 1, length: Math.max(BLOCK, blockOffset) }, datanodes: [1] }];
+    this.model.write(file, extents);
+    await this.#change("commit", { ino: file.ino, blocks, extents, replaces, replicas: 3 }, "ok");
   }
 
   /** Compares everything that can be seen, and what must hold within. */

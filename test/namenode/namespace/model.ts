@@ -99,6 +99,21 @@ export class Model {
     }
   }
 
+  fallocate(file: Node, offset: number, length: number, zero: boolean, keepSize: boolean): void {
+    const end = keepSize ? Math.min(offset + length, file.content.length) : offset + length;
+    if (file.content.length < end) this.truncate(file, end);
+    if (zero) for (let i = offset; i < end; i++) file.content[i] = undefined;
+  }
+
+  clone(source: Node, from: number, file: Node, offset: number, length: number): string {
+    if (source === file && Math.abs(from - offset) < length) return "EINVAL";
+    const copied = source.content.slice(from, from + length);
+    if (copied.length === 0) return "ok";
+    if (file.content.length < offset + copied.length) this.truncate(file, offset + copied.length);
+    file.content.splice(offset, copied.length, ...copied);
+    return "ok";
+  }
+
   #adopt(from: Node, to: Node, node: Node): void {
     if (!node.entries) return;
     from.nlink -= 1;
