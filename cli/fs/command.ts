@@ -3,6 +3,7 @@ import { MAX_BLOCK_SIZE, MAX_REPLICAS, MIN_BLOCK_SIZE } from "../../common/limit
 import type { Link } from "../../proto/link.js";
 import { byteSize, wholeNumber } from "../options.js";
 import { defineWhere, findNamenode, findSecret, type WhereOptions } from "../where.js";
+import type { CpOptions } from "./cp.js";
 import type { PolicyOptions } from "./facts.js";
 import type { GetOptions } from "./get.js";
 import type { LsOptions } from "./ls.js";
@@ -81,6 +82,15 @@ function defineChanging(add: Add): void {
     .action(async (paths: string[], options: WhereOptions & { recursive?: boolean; force?: boolean }) => {
       const [{ rm }, { withProgress }] = await Promise.all([import("./names.js"), import("./client.js")]);
       await withProgress(options, "rm", (client, progress) => rm(client, paths, options, progress));
+    });
+  add("cp <source> <target...>", "copy within the cluster: no bytes move, a copy refers to the blocks of its original")
+    .usage("[options] <source...> <target>")
+    .option("-r, --recursive", "folders too")
+    .option("-f, --force", "replace what is there")
+    .action(async (source: string, rest: string[], options: CpOptions & WhereOptions) => {
+      const [{ cp }, { withProgress }] = await Promise.all([import("./cp.js"), import("./client.js")]);
+      const target = rest.pop() ?? source;
+      await withProgress(options, "cp", (client, progress) => cp(client, [source, ...rest], target, options, progress));
     });
   add("mv <source> <target...>", "rename, or move into a folder")
     .usage("[options] <source...> <target>")

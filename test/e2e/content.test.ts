@@ -287,9 +287,32 @@ describe("what programs do to the content of files", function () {
     const blocks = await ids("/large");
     expect(blocks).to.have.length(3);
     expect(await ids("/clone")).to.deep.equal(blocks);
+    expect(await sh("cp --reflink=always large other 2>&1 || echo refused", options)).to.match(/refused/);
     const sum = await sh("sha256sum < large", options);
     await sh("rm large && sync clone && echo 3 > /proc/sys/vm/drop_caches", options);
     expect(await sh("sha256sum < clone", options)).to.equal(sum);
+  });
+
+  it("copies files and folders with cairn fs cp, which moves no bytes either", async () => {
+    const options = { cwd: cluster.mount, timeoutMs: 60_000 };
+    const cp = (...args: string[]) => cluster.cairn(["fs", "cp", ...args]);
+    await sh(
+      "mkdir -p tree/below && head -c 3M /dev/urandom > tree/below/file && ln -s below/file tree/link && echo a > tree/a",
+      options,
+    );
+    expect((await cp("/tree", "/twin")).stderr).to.match(/-r/);
+    expect(await cp("-r", "/tree", "/twin")).to.include({ code: 0, stderr: "" });
+    await sh("diff -r --no-dereference tree twin", options);
+    const ids = async (path: string) => (await cluster.fsck(path)).files[0]!.blocks.map(({ id }) => id);
+    expect(await ids("/twin/below/file")).to.deep.equal(await ids("/tree/below/file"));
+    expect((await cp("/tree/a", "/twin")).stderr).to.match(/-f/);
+    await sh("echo b > tree/a", options);
+    expect(await cp("-f", "/tree/a", "/tree/link", "/twin")).to.include({ code: 0 });
+    expect(
+      await sh("cat twin/a; cmp twin/link tree/below/file; rm -r tree; wc -c < twin/below/file", options),
+    ).to.equal("b\n3145728\n");
+    expect((await cp("-r", "/twin", "/twin/below")).stderr).to.match(/into itself/);
+    expect((await cluster.fsck("/twin")).summary.healthy).to.equal(true);
   });
 
   it("writes a file again that is in many pieces, and nobody notices", async () => {
