@@ -29,3 +29,11 @@ export function timeSpan(text: string): number {
   if (ms <= 0) throw new InvalidArgumentError("Not a time (examples: 90s, 30m, 2h, 1d).");
   return ms;
 }
+
+/** A parser for a flag that takes a percentage above 0: 10%, 0.5%. A share of 1, to a millionth. */
+export function percentage(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)%?$/.exec(text.trim());
+  const share = match === null ? 0 : Math.round(Number(match[1]) * 10_000) / 1e6;
+  if (!(share > 0 && share <= 1)) throw new InvalidArgumentError("Not a percentage (examples: 10%, 0.5%).");
+  return share;
+}

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { Duty } from "../../proto/gen/types.js";
-import { timeSpan } from "../options.js";
+import { percentage, timeSpan } from "../options.js";
 import { defineWhere, findNamenode, findSecret, type WhereOptions } from "../where.js";
 
 /** `cairn admin`: what an operator asks of a cluster. */
@@ -21,6 +21,21 @@ export function define(command: Command): void {
       await withNamenode(findNamenode(options), findSecret(options), (link) => fsck(link, path ?? "/", options));
     });
   defineService(command);
+  defineBalance(command);
+}
+
+/** What moves replicas between datanodes. */
+function defineBalance(command: Command): void {
+  defineWhere(
+    command
+      .command("balance")
+      .description("move replicas from full datanodes to empty ones; may be stopped at any time"),
+  )
+    .option("--threshold <percent>", "how far from the average a datanode may be: 10%, 0.5%", percentage, 0.1)
+    .action(async (options: WhereOptions & { threshold: number }) => {
+      const [{ balance }, { withNamenode }] = await Promise.all([import("./balance.js"), import("./connect.js")]);
+      await withNamenode(findNamenode(options), findSecret(options), (link) => balance(link, options.threshold * 1e6));
+    });
 }
 
 /** What takes a datanode, named by its number or address, out of service and back. */

@@ -17,6 +17,7 @@ import { readCluster } from "../namespace/records.js";
 import type { KeyValue } from "../store/kv.js";
 import { Administration } from "./administration.js";
 import { assess } from "./assess.js";
+import { Balancer } from "./balancer.js";
 import { Counters } from "./counters.js";
 import type { Datanode, DatanodeState } from "./datanode.js";
 import { Datanodes } from "./datanodes.js";
@@ -74,6 +75,7 @@ export class Blocks implements BlockManager {
   readonly #verifications: Verifications;
   readonly #uncommitted = new Uncommitted();
   readonly #walks: Walks;
+  readonly #balancer: Balancer;
   readonly #drains: Drains;
   readonly #administration: Administration;
   readonly #monitor: Monitor;
@@ -104,6 +106,10 @@ export class Blocks implements BlockManager {
       this.#events.add("info", `${d.name} is ${service}: every block has enough replicas elsewhere`),
     );
     this.#administration = new Administration(editor, this.#datanodes, clock, options.log);
+    this.#balancer = new Balancer({
+      ...{ clock, settings, use, datanodes: this.#datanodes, map: this.#map },
+      ...{ transfers: this.#transfers, deletions: this.#deletions },
+    });
     const parts = {
       clock,
       use,
@@ -116,6 +122,7 @@ export class Blocks implements BlockManager {
       verifications: this.#verifications,
       uncommitted: this.#uncommitted,
       walks: this.#walks,
+      balancer: this.#balancer,
       log: this.#log,
     };
     this.#monitor = new Monitor(parts);
@@ -140,6 +147,7 @@ export class Blocks implements BlockManager {
       status: () => this.status(),
       fsck: (request) =>
         fsck({ kv: this.#options.kv, use: this.#options.use, replicas: (b) => this.replicas(b) }, request),
+      balance: (request) => this.#balancer.request(request),
       administer: (request) => this.#administration.administer(request),
     });
   }
@@ -173,6 +181,7 @@ export class Blocks implements BlockManager {
     for (const timer of this.#timers.splice(0)) timer.clear();
     this.#monitor.close();
     this.#drains.close();
+    this.#balancer.close();
     this.#walks.close();
     return Promise.resolve();
   }

@@ -3,6 +3,7 @@ import { invariant } from "../../common/errors.js";
 import type { Block } from "../../proto/gen/types.js";
 import type { BlockUse } from "../contract.js";
 import { type Assessment, readable } from "./assess.js";
+import type { Balancer } from "./balancer.js";
 import type { Datanode } from "./datanode.js";
 import type { Datanodes } from "./datanodes.js";
 import type { Deletions } from "./deletions.js";
@@ -46,6 +47,7 @@ export interface MonitorParts {
   deletions: Deletions;
   verifications: Verifications;
   walks: Walks;
+  balancer: Balancer;
   log: RepairLog;
 }
 
@@ -189,7 +191,8 @@ export class Monitor {
       const d = datanodes.get(dn)!;
       return { id: dn, host: d.host, rack: d.rack, fullness: d.capacity === 0 ? 1 : 1 - d.free / d.capacity };
     });
-    const victims = chooseSurplus(droppable, Math.max(0, sure.length - wanted)).map((d) => d.id);
+    const count = Math.max(0, sure.length - wanted);
+    const victims = chooseSurplus(droppable, count, this.#p.balancer.victim(id)).map((d) => d.id);
     let outcome: Outcome = "nothing";
     for (const dn of victims) {
       const stored = map.stored(dn, id);

@@ -89,10 +89,13 @@ export interface Droppable extends Place {
   readonly fullness: number;
 }
 
-/** Chooses `count` replicas to drop so that the rest stay spread over hosts and racks; of equals, from the fullest. */
-export function chooseSurplus<D extends Droppable>(replicas: readonly D[], count: number): D[] {
-  const left = [...replicas];
-  const dropped: D[] = [];
+/**
+ * Chooses `count` replicas to drop so that the rest stay spread over hosts and racks; of equals, from the fullest.
+ * @param moved the one that has been copied elsewhere to be dropped: it goes first
+ */
+export function chooseSurplus<D extends Droppable>(replicas: readonly D[], count: number, moved?: number): D[] {
+  const dropped: D[] = count === 0 ? [] : replicas.filter((r) => r.id === moved);
+  const left = replicas.filter((r) => !dropped.includes(r));
   while (dropped.length < count && left.length > 0) {
     const crowd = mostCrowded(
       mostCrowded(left, (r) => r.host),

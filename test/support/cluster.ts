@@ -28,6 +28,7 @@ export interface Report {
     state: string;
     blocks: number;
     used: number;
+    free: number;
     lastHeartbeat: string | null;
   }[];
 }

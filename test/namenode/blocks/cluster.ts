@@ -9,6 +9,8 @@ import { RangeDigests, rangeOf, regionPages } from "../../../proto/digest.js";
 import { type CallContext, Dispatcher } from "../../../proto/dispatch.js";
 import { Admin, DatanodeCommands, Registry } from "../../../proto/gen/services.js";
 import {
+  type BalanceReply,
+  type BalanceRequestInit,
   type Block,
   type DatanodeStatus,
   type Duty,
@@ -177,6 +179,11 @@ export class TestCluster implements BlockUse {
     await this.call(new FakeLink(() => {}), Admin.administer, { datanode: datanode.id, duty, forMs });
   }
 
+  /** Asks for balancing, once. */
+  balance(request: BalanceRequestInit = {}): Promise<BalanceReply> {
+    return this.call(new FakeLink(() => {}), Admin.balance, { run: 1, thresholdPpm: 100_000, ...request });
+  }
+
   /** What the status says of a datanode. */
   async statusOf({ id }: TestDatanode): Promise<DatanodeStatus> {
     return (await this.status()).datanodes.find((d) => d.address.id === id)!;
@@ -192,7 +199,9 @@ export class TestCluster implements BlockUse {
   }
 
   /** A datanode that connects and reports at once. */
-  async join(options: { host?: string; rack?: string; free?: number; uuid?: string } = {}): Promise<TestDatanode> {
+  async join(
+    options: { host?: string; rack?: string; free?: number; size?: number; uuid?: string } = {},
+  ): Promise<TestDatanode> {
     const datanode = new TestDatanode(this, this.datanodes.length + 1, options);
     this.datanodes.push(datanode);
     await datanode.connect();
@@ -253,6 +262,8 @@ export class TestDatanode {
   id = 0;
   link: FakeLink | undefined;
   free: number;
+  /** Bytes that replicas may take; given, what they take and leave free follows from the replicas. */
+  size: number | undefined;
   writers = 0;
   /** Commands are noted but not obeyed, until it wakes up. */
   lazy = false;
@@ -260,7 +271,7 @@ export class TestDatanode {
   constructor(
     cluster: TestCluster,
     n: number,
-    options: { host?: string; rack?: string; free?: number; uuid?: string },
+    options: { host?: string; rack?: string; free?: number; size?: number; uuid?: string },
   ) {
     this.#cluster = cluster;
     this.uuid = options.uuid ?? `datanode-uuid-${n}`;
@@ -268,9 +279,14 @@ export class TestDatanode {
     this.rack = options.rack ?? "/default-rack";
     this.port = 9000 + n;
     this.free = options.free ?? 100 * GIB;
+    this.size = options.size;
   }
 
   get volumes() {
+    if (this.size !== undefined) {
+      const used = [...this.replicas.values()].reduce((sum, r) => sum + r.length, 0);
+      return [{ path: "/data", capacity: this.size, used, free: Math.max(0, this.size - used) }];
+    }
     return [{ path: "/data", capacity: 200 * GIB, used: 200 * GIB - this.free, free: this.free }];
   }
 

@@ -25,7 +25,7 @@ type Step =
   | { do: "commit"; node: number; copies: number; wanted: number }
   | { do: "disconnect" | "connect" | "tire" | "wake" | "report" | "fill" | "empty"; node: number }
   | { do: "decommission" | "maintenance" | "recommission"; node: number }
-  | { do: "restart" }
+  | { do: "restart" | "balance" }
   | { do: "wait"; ms: number };
 
 const node = fc.nat(NODES - 1);
@@ -55,6 +55,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom("fill" as const, "empty" as const), node }) },
   { weight: 1, arbitrary: fc.constant({ do: "restart" as const }) },
+  { weight: 1, arbitrary: fc.constant({ do: "balance" as const }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant("wait" as const), ms: fc.constantFrom(100, 3_000, 40_000) }) },
 );
 
@@ -90,6 +91,7 @@ async function play(steps: readonly Step[]): Promise<void> {
       blocks.push({ block, wanted: s.wanted, least: s.wanted, lost: false });
     } else if (s.do === "wait") await c.clock.advance(s.ms);
     else if (s.do === "restart") c.start();
+    else if (s.do === "balance") await c.balance({ thresholdPpm: 1 });
     else if (s.do === "disconnect") nodes[s.node]!.disconnect();
     else if (s.do === "decommission") await c.administer(nodes[s.node]!, Duty.DECOMMISSION);
     else if (s.do === "maintenance") await c.administer(nodes[s.node]!, Duty.MAINTENANCE, 20_000);
