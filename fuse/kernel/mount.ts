@@ -18,6 +18,8 @@ const MAX_BACKGROUND = 64;
 /** What is asked of the kernel, as far as it can. */
 const WANTED =
   Ability.ASYNC_READ |
+  Ability.POSIX_LOCKS |
+  Ability.FLOCK_LOCKS |
   Ability.ATOMIC_O_TRUNC |
   Ability.BIG_WRITES |
   Ability.DO_READDIRPLUS |
