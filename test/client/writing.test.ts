@@ -189,6 +189,24 @@ describe("writing a file", () => {
     await again.close();
   });
 
+  it("fsync of a copy syncs the blocks it refers to, whoever wrote them", async () => {
+    const [author, copier] = [await cluster.client(), await cluster.client()];
+    const { content: source, inode } = await cluster.file(author);
+    await source.write(0, noise(3 * MIB, 4));
+    await source.close();
+    const blocks = cluster.namenode.commits.at(-1)!.blocks;
+    const original = copier.open(await copier.meta.getInode(inode.ino));
+    const { content: copy, inode: to } = await cluster.file(copier);
+    expect((await copy.copyFrom(original, 0, 0, 5 * MIB)).copied).to.equal(3 * MIB);
+    const synced = () =>
+      cluster.datanodes.every(({ replicas }) => blocks.every((id) => replicas.get(id)?.synced !== false));
+    expect(synced()).to.equal(false);
+    await copy.fsync();
+    expect(synced()).to.equal(true);
+    await Promise.all([copy.close(), original.close()]);
+    expect((await cluster.readBack(to)).equals(noise(3 * MIB, 4))).to.equal(true);
+  });
+
   it("fsync is satisfied with one datanode of three, and fails without any", async () => {
     const client = await cluster.client();
     const { content } = await cluster.file(client);

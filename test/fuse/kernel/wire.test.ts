@@ -69,6 +69,23 @@ describe("fuse kernel: requests", () => {
     expect(abilities >>> 0).to.equal(0x73fffffb);
   });
 
+  it("seek, allocate and copy", () => {
+    const words = (...numbers: (number | bigint)[]) => {
+      const bytes = Buffer.alloc(8 * numbers.length);
+      for (const [at, n] of numbers.entries()) bytes.writeBigUInt64LE(BigInt(n), at * 8);
+      return new request.RequestReader(bytes, 0);
+    };
+    expect(request.decodeLseek(words(7, 2 ** 43 + 1, 4))).to.deep.equal({ handle: 7, offset: 2 ** 43 + 1, whence: 4 });
+    const range = { handle: 7, offset: 5, length: 2 ** 40, mode: 3 };
+    expect(request.decodeFallocate(words(7, 5, 2 ** 40, 3))).to.deep.equal(range);
+    expect(request.decodeCopyRange(words(1, 2, 3, 4, 5, 6, 0))).to.deep.equal({
+      from: { handle: 1, offset: 2 },
+      to: { handle: 4, offset: 5 },
+      length: 6,
+      flags: 0,
+    });
+  });
+
   it("name things", () => {
     expect(String(body("LOOKUP").name())).to.equal(".python-version");
     const symlink = body("SYMLINK");
