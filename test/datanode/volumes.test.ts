@@ -147,6 +147,29 @@ describe("volumes", () => {
     expect((await cluster.datanodes[0]!.failed).message).to.contain("last volume");
   });
 
+  it("that fill up are not chosen any more, until there is room again", async () => {
+    const dirs = [join(cluster.root, "small"), join(cluster.root, "large")];
+    const disk = new RealDisk();
+    let small = 100 * MIB;
+    disk.space = async (path) => ({ capacity: 1000 * MIB, free: path === dirs[0] ? small : 900 * MIB });
+    let turn = 0;
+    await cluster.add(1, { dataDirs: dirs }, { disk, random: () => (turn++ % 2) * 0.999 });
+    const one = cluster.pipeline(1);
+    const counts = () => dirs.map((d) => cluster.blockFiles(1, d).length);
+    const free = () => cluster.namenode.datanodes[0]!.heartbeat?.volumes[0]?.free;
+    for (let id = 1; id <= 4; id++) await cluster.client.write(one, id, Buffer.from("x"));
+    expect(counts()).to.deep.equal([2, 2]);
+    small = 0;
+    await until(() => free() === 0, { what: "a heartbeat to say that it is full" });
+    for (let id = 5; id <= 8; id++) await cluster.client.write(one, id, Buffer.from("x"));
+    expect(counts()).to.deep.equal([2, 6]);
+    expect(cluster.datanodes[0]!.figures().volumes.map((v) => v.failed)).to.deep.equal([false, false]);
+    small = 100 * MIB;
+    await until(() => free()! > 0, { what: "a heartbeat to say that there is room" });
+    for (let id = 9; id <= 12; id++) await cluster.client.write(one, id, Buffer.from("x"));
+    expect(counts()).to.deep.equal([4, 8]);
+  });
+
   it("that cannot be read at the start are left out, unless there is no other", async () => {
     const disk = new BreakableDisk();
     const dirs = [join(cluster.root, "a"), join(cluster.root, "b")];
