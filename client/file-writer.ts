@@ -123,6 +123,11 @@ export class FileWriter {
       if (start + data.length > MAX_FILE_SIZE) {
         throw new CairnError("EFBIG", `writing ${data.length} bytes at ${start} of inode ${this.#file.ino}`);
       }
+      // A commit is of whole blocks, and nobody may see a part of a write: one that does not fit any more begins the next block.
+      const { blockSize } = this.#file.policy;
+      if (this.#current !== undefined && this.#current.writer.room < data.length && data.length <= blockSize) {
+        this.#finish(this.#current, false);
+      }
       for (let done = 0; done < data.length; ) {
         const bytes = this.#append(start + done, data, done) ?? (await this.#makeRoom(data.length - done));
         done += bytes;
@@ -136,7 +141,11 @@ export class FileWriter {
 
   /** Resolves when everything written so far is committed, or lost: see takeError. */
   async settle(sync: boolean): Promise<void> {
+    // After the write that is under way: no part of it is committed without the rest.
+    const turn = this.#turns.enter();
+    if (turn !== undefined) await turn;
     this.#finishAll(sync);
+    this.#turns.leave();
     await Promise.all(this.layers.map((layer) => layer.gone));
     // Changes that came when their content was on its way already.
     if (this.#attributes.any) await this.#commit();
@@ -179,7 +188,7 @@ export class FileWriter {
     const since = Math.min(this.#written, this.#attributes.since ?? this.#written);
     const left = since + IDLE_MS - this.#io.clock.monotonic();
     if (left > 0) this.#idle = this.#io.clock.after(left, () => this.#onIdle());
-    else this.#finishAll(false);
+    else void this.settle(false);
   }
 
   /** Copies what fits into the current packet; undefined when there is no room without waiting. */
