@@ -120,7 +120,8 @@ export class Namenode {
     const reclaimer = new Reclaimer(editor, clock, log);
     const push = new SyncedPush(clock, () => sessions.links());
     editor.onSynced((index) => push.synced(index));
-    const callbacks = new Callbacks(log);
+    const callbacks = new Callbacks(log, (session) => sessions.has(session));
+    sessions.onEnd((session) => callbacks.ended(session));
     editor.onApplied((edit, effects) => callbacks.applied(edit, effects));
     this.#closers.push(() => callbacks.close());
 
@@ -129,6 +130,7 @@ export class Namenode {
     const { cluster } = readCluster(editor.kv);
 
     sessions.start();
+    for (const session of sessions.ids()) callbacks.expect(session);
     locks.start();
     this.#closers.push(() => sessions.close());
     reclaimer.start();

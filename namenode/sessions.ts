@@ -4,7 +4,16 @@ import type { Logger } from "../common/log.js";
 import type { Block } from "../proto/gen/types.js";
 import type { Link } from "../proto/link.js";
 import type { Editor } from "./contract.js";
-import { callsFrom, LOCKING, lockingKey, sessionOfCall, sessionOfLocking } from "./namespace/keys.js";
+import {
+  callsFrom,
+  heldBy,
+  heldFrom,
+  LOCKING,
+  lockingKey,
+  sessionOfCall,
+  sessionOfHeld,
+  sessionOfLocking,
+} from "./namespace/keys.js";
 
 /** Sessions at a time, at most. */
 const MAX_SESSIONS = 20_000;
@@ -75,6 +84,10 @@ export class Sessions {
       const id = sessionOfLocking(key);
       if (!this.#sessions.has(id)) this.#add(id, "a session of before the restart");
     }
+    for (const [key] of this.#editor.kv.range(heldFrom(0))) {
+      const id = sessionOfHeld(key);
+      if (!this.#sessions.has(id)) this.#add(id, "a session of before the restart");
+    }
     const interval = this.#leaseMs / SWEEPS_PER_LEASE;
     this.#lastSweep = this.#clock.monotonic();
     this.#sweeper = this.#clock.every(interval, () => this.#sweep(interval));
@@ -82,6 +95,16 @@ export class Sessions {
 
   close(): void {
     this.#sweeper?.clear();
+  }
+
+  /** Whether there is a session, connected or not. */
+  has(id: number): boolean {
+    return this.#sessions.has(id);
+  }
+
+  /** The sessions there are. */
+  ids(): IterableIterator<number> {
+    return this.#sessions.keys();
   }
 
   /** Called with every session that has ended. */
@@ -229,7 +252,8 @@ export class Sessions {
   #isRecorded(id: number): boolean {
     const { kv } = this.#editor;
     const call = kv.range(callsFrom(id)).next();
-    return (!call.done && sessionOfCall(call.value[0]) === id) || kv.get(lockingKey(id)) !== undefined;
+    if (!call.done && sessionOfCall(call.value[0]) === id) return true;
+    return kv.get(lockingKey(id)) !== undefined || !kv.range(heldBy(id)).next().done;
   }
 }
 

@@ -26,7 +26,7 @@ import { checkCall, checkLabel, id, inRange } from "./checks.js";
 import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js";
 import { commit, getExtents, readInlineBlock } from "./operations/content.js";
 import { type Context, known } from "./operations/context.js";
-import { heldBy, release } from "./operations/held.js";
+import { heldBy, release, resume } from "./operations/held.js";
 import { create, link, unlink } from "./operations/names.js";
 import { clone, fallocate } from "./operations/ranges.js";
 import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
@@ -54,6 +54,9 @@ export interface ServiceOptions {
   version: string;
 }
 
+/** Inodes that a client may say it has open: two tables of handles. */
+const MAX_OPEN = 131_072;
+
 /** The service that clients call: checks who calls and how often, and leaves the rest to operations/. */
 export class NamespaceService {
   readonly #editor: Editor;
@@ -66,10 +69,16 @@ export class NamespaceService {
 
   /** @param options the editor has replayed its journal, and the store is formatted */
   constructor(options: ServiceOptions) {
-    const { editor, room, clock, sessions, manager, policy } = options;
+    const { editor, room, clock, sessions, callbacks, manager, policy } = options;
     this.#editor = editor;
     this.#options = options;
-    this.#context = { kv: editor.kv, editor, clock, defaults: policy };
+    this.#context = {
+      kv: editor.kv,
+      editor,
+      clock,
+      mayHaveOpen: (ino, except) => callbacks.mayHaveOpen(ino, except),
+      defaults: policy,
+    };
     this.#blocks = new BlockCalls(editor, room, sessions, manager);
     this.#cluster = readCluster(editor.kv).cluster;
     this.#appended = editor.lastIndex;
@@ -219,7 +228,10 @@ export class NamespaceService {
     for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
     const { sessions, callbacks, locks, leaseMs, policy, inlineBytes, version } = this.#options;
     sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
-    if (request.watch) callbacks.open(session, connection);
+    if (request.watch) {
+      inRange(request.open.length, 0, MAX_OPEN, "open inodes");
+      callbacks.open(session, connection, resume(this.#context, session, request.open));
+    } else callbacks.ended(session);
     const { syncedIndex } = this.#editor;
     const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes };
     return { ...opened, ...locks.opened(request) };

@@ -53,14 +53,21 @@ class Connection extends Watcher {
  */
 export class Callbacks {
   readonly #log: Logger;
+  readonly #lives: (session: number) => boolean;
   readonly #table: WatchTable<Connection>;
   readonly #connections = new Map<Link, Connection>();
   readonly #told = new Set<Connection>();
+  /** Sessions without a connection that may come back. */
+  readonly #absent = new Set<number>();
   #turnEnd: NodeJS.Immediate | undefined;
 
-  /** @param table how much may be watched */
-  constructor(log: Logger, table: WatchTable<Connection> = new WatchTable()) {
+  /**
+   * @param lives whether a session has not ended
+   * @param table how much may be watched
+   */
+  constructor(log: Logger, lives: (session: number) => boolean, table: WatchTable<Connection> = new WatchTable()) {
     this.#log = log;
+    this.#lives = lives;
     this.#table = table;
   }
 
@@ -69,12 +76,29 @@ export class Callbacks {
     return this.#table.size;
   }
 
-  /** A session watches what it is told over a link from now on, until that closes. */
-  open(session: number, link: Link): void {
+  /** A session that is not connected, and may watch, may come back: until then it may have anything open. */
+  expect(session: number): void {
+    this.#absent.add(session);
+  }
+
+  /** A session will not come back, or does not watch. */
+  ended(session: number): void {
+    this.#absent.delete(session);
+  }
+
+  /**
+   * A session watches what it is told over a link from now on, until that closes.
+   * @param held inodes without a name that are kept for it
+   */
+  open(session: number, link: Link, held: readonly number[] = []): void {
     const connection = new Connection(session, link);
     this.#connections.set(link, connection);
+    this.#absent.delete(session);
+    for (const ino of held) connection.nameless.add(ino);
+    if (held.length > 0) this.#tell(connection);
     void link.closed.then(() => {
       this.#connections.delete(link);
+      if (this.#lives(session) && !this.#isConnected(session)) this.#absent.add(session);
       this.#told.delete(connection);
       this.#table.clear(connection);
     });
@@ -104,6 +128,7 @@ export class Callbacks {
     const sessions = new Set<number>();
     for (const { session } of this.#table.of(ino)) sessions.add(session);
     for (const { session, overflowed } of this.#connections.values()) if (overflowed) sessions.add(session);
+    for (const session of this.#absent) sessions.add(session);
     sessions.delete(except);
     return [...sessions];
   }
@@ -132,6 +157,11 @@ export class Callbacks {
 
   close(): void {
     if (this.#turnEnd !== undefined) clearImmediate(this.#turnEnd);
+  }
+
+  #isConnected(session: number): boolean {
+    for (const connection of this.#connections.values()) if (connection.session === session) return true;
+    return false;
   }
 
   #nameless(ino: number, sessions: readonly number[], by: number): void {

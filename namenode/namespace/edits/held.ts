@@ -1,12 +1,16 @@
 import type { ReleaseEdit } from "../../../proto/gen/types.js";
-import { heldBy, heldKey, inoOfHeld, reclaimKey } from "../keys.js";
+import { heldBy, heldKey, holderKey, holdersOf, inoOfHeld, reclaimKey } from "../keys.js";
 import type { Change } from "./change.js";
 
 const NOTHING = new Uint8Array(0);
 
-/** An inode has lost its last name, but a session has it open. */
-export function hold(change: Change, session: number, ino: number): void {
-  change.kv.put(heldKey(session, ino), NOTHING);
+/** An inode has lost its last name, but sessions may have it open: it stays until the last of them gives it up. */
+export function hold(change: Change, sessions: number[], ino: number): void {
+  for (const session of sessions) {
+    change.kv.put(heldKey(session, ino), NOTHING);
+    change.kv.put(holderKey(ino, session), NOTHING);
+  }
+  change.effects.held = { ino, sessions };
 }
 
 /** Nobody can reach an inode any more: it goes to the reclaim list. */
@@ -29,5 +33,6 @@ function giveUp(change: Change, session: number, ino: number): void {
   const key = heldKey(session, ino);
   if (change.kv.get(key) === undefined) return;
   change.kv.delete(key);
-  abandon(change, ino);
+  change.kv.delete(holderKey(ino, session));
+  if (change.kv.range(holdersOf(ino)).next().done) abandon(change, ino);
 }

@@ -32,13 +32,13 @@ export function link(change: Change, { ino, dir, name }: LinkEdit): void {
   change.effects.inode = inode;
 }
 
-/** Removes a name; with the last one the inode goes to the reclaim list, or is held for the session that has it open. */
-export function unlink(change: Change, { dir, name, hold }: UnlinkEdit): void {
+/** Removes a name; with the last one the inode goes to the reclaim list, or is held for the sessions that have it open. */
+export function unlink(change: Change, { dir, name, hold, holders }: UnlinkEdit): void {
   const parent = change.inode(dir);
   const inode = held(change, dir, name);
   removeName(change, parent, name, inode);
   change.modify(parent);
-  loseName(change, inode, hold);
+  loseName(change, inode, [hold, ...holders]);
   change.effects.inode = inode;
   change.effects.parent = parent;
 }
@@ -60,7 +60,7 @@ export function rename(change: Change, edit: RenameEdit): void {
     invariant(replaced !== undefined, "an exchange has both names");
     addName(change, from, fromName, replaced);
     change.touch(replaced);
-  } else if (replaced !== undefined) loseName(change, replaced, edit.hold);
+  } else if (replaced !== undefined) loseName(change, replaced, [edit.hold, ...edit.holders]);
   change.touch(moved);
   change.modify(from);
   if (to !== from) change.modify(to);
@@ -94,8 +94,8 @@ function removeName(change: Change, dir: Inode, name: Uint8Array, inode: Inode):
   invariant(dir.size >= 0 && dir.nlink >= 2, `directory ${dir.ino} has sound counts`);
 }
 
-/** An inode has lost a name; with the last one (a directory has only one) it is nobody's, but for a session that has it open. */
-function loseName(change: Change, inode: Inode, session: number): void {
+/** An inode has lost a name; with the last one (a directory has only one) it is nobody's, but for sessions that have it open. */
+function loseName(change: Change, inode: Inode, holders: number[]): void {
   if (isDirectory(inode)) {
     invariant(inode.size === 0 && inode.nlink === 2, `directory ${inode.ino} is empty when it goes`);
     inode.nlink = 0;
@@ -106,6 +106,7 @@ function loseName(change: Change, inode: Inode, session: number): void {
   }
   change.touch(inode);
   if (inode.nlink > 0) return;
-  if (session !== 0) hold(change, session, inode.ino);
+  const sessions = holders.filter((session) => session !== 0);
+  if (sessions.length > 0) hold(change, sessions, inode.ino);
   else abandon(change, inode.ino);
 }

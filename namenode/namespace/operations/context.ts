@@ -12,6 +12,8 @@ export interface Context {
   readonly kv: KeyValue;
   readonly editor: Editor;
   readonly clock: Clock;
+  /** The sessions, but for one, that may have an inode open. */
+  readonly mayHaveOpen: (ino: number, except: number) => number[];
   /** What a policy leaves open. */
   readonly defaults: Policy;
 }

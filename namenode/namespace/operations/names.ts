@@ -139,6 +139,7 @@ export function unlink(ctx: Context, request: UnlinkRequest): UnlinkReplyInit {
   if (!isDir && directory) throw nameError("ENOTDIR", "remove", dir, name, "it is no directory");
   if (isDir && named(ctx.kv, dentry).size > 0) throw nameError("ENOTEMPTY", "remove", dir, name, "it is not empty");
   const hold = request.hold ? call.session : 0;
-  const { effects } = ctx.editor.apply({ call: callOf(call), unlink: { dir, name, hold } });
+  const holders = ctx.mayHaveOpen(dentry.ino, call.session);
+  const { effects } = ctx.editor.apply({ call: callOf(call), unlink: { dir, name, hold, holders } });
   return { held: heldBy(ctx.kv, hold, effects.inode!.ino), parent: effects.parent! };
 }

@@ -38,9 +38,12 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
     } else if (isDirectory(replaced)) throw fail("EISDIR", "the new name is a directory");
   }
 
+  const { session } = request.call;
+  const hold = request.hold ? session : 0;
+  const holders = replaced === undefined || exchange ? [] : ctx.mayHaveOpen(replaced.ino, session);
   const { index, effects } = ctx.editor.apply({
     call: callOf(request.call),
-    rename: { fromDir, fromName, toDir, toName, exchange, hold: request.hold ? request.call.session : 0 },
+    rename: { fromDir, fromName, toDir, toName, exchange, hold, holders },
   });
   return { moved: effects.inode!, replaced: effects.replaced ?? null, index };
 }

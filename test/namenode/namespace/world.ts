@@ -66,7 +66,7 @@ export class World {
   readonly editor: JournaledEditor;
   readonly sessions: Sessions;
   readonly locks: LockCalls;
-  readonly callbacks = new Callbacks(silentLogger);
+  readonly callbacks = new Callbacks(silentLogger, (session) => this.sessions.has(session));
   readonly effects: Effects[] = [];
   readonly link = fakeLink();
   #handlers!: ReturnType<NamespaceService["handlers"]>;
@@ -79,6 +79,7 @@ export class World {
     this.sessions = new Sessions({ editor: this.editor, clock: this.clock, log: silentLogger, leaseMs: LEASE_MS });
     const tools = { editor: this.editor, sessions: this.sessions, log: silentLogger };
     this.locks = new LockCalls({ ...tools, room: () => undefined, incarnation: ++incarnations });
+    this.sessions.onEnd((session) => this.callbacks.ended(session));
     this.editor.onApplied((edit, effects) => {
       this.effects.push(effects);
       this.callbacks.applied(edit, effects);
@@ -97,6 +98,7 @@ export class World {
       editor.apply({ format: { cluster: "c", root: { ...root, atime: time, mtime: time, ctime: time } } });
     }
     sessions.start();
+    for (const session of sessions.ids()) world.callbacks.expect(session);
     world.locks.start();
     reclaimer.start();
     const service = new NamespaceService({

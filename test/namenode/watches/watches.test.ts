@@ -7,7 +7,7 @@ import { Callbacks } from "../../../namenode/watches/callbacks.js";
 import { Watcher, WatchTable } from "../../../namenode/watches/watch-table.js";
 import type { Changes, Edit } from "../../../proto/gen/types.js";
 import type { Link } from "../../../proto/link.js";
-import { name, SESSION, World } from "../namespace/world.js";
+import { LEASE_MS, name, SESSION, World } from "../namespace/world.js";
 
 /** A client that watches: what it was pushed, turn by turn. */
 class Client {
@@ -197,7 +197,7 @@ describe("callbacks", () => {
   });
 
   it("say what they watch no longer when there is too much, and then take any file for open there", async () => {
-    const callbacks = new Callbacks(silentLogger, new WatchTable(2, 100));
+    const callbacks = new Callbacks(silentLogger, () => true, new WatchTable(2, 100));
     callbacks.open(OTHER, client.link);
     callbacks.told(client.link, 11, 12);
     expect(callbacks.mayHaveOpen(11, SESSION)).to.deep.equal([OTHER]);
@@ -209,5 +209,98 @@ describe("callbacks", () => {
     const edit = { call: null, setAttributes: { size: null } } as unknown as Edit;
     callbacks.applied(edit, { touched: [11, 12, 13] });
     expect(await client.told()).to.deep.equal(["attributes 12", "attributes 13"]);
+  });
+});
+
+describe("an inode without a name that others may have open", () => {
+  const OTHER = SESSION + 1;
+  /** Longer than the reclaimer waits, ms. */
+  const SOON = 1000;
+  let world: World;
+  let client: Client;
+  let ino: number;
+
+  const open = (link: Link, inos: number[] = []) =>
+    world.call("openSession", { session: OTHER, name: "other", host: "h", watch: true, open: inos }, link);
+  const unlink = () => world.call("unlink", { dir: ROOT_INO, name: name("f") });
+  const gone = async () => {
+    world.clock.advance(SOON);
+    return (await world.code("getInode", { ino })) === "ESTALE";
+  };
+
+  beforeEach(async () => {
+    world = await World.open();
+    client = new Client();
+    await open(client.link);
+    ({ ino } = await world.mkfile(ROOT_INO, "f"));
+    await world.write(ino, 100);
+    await world.call("getInode", { ino }, client.link);
+  });
+
+  it("is kept for a session that watches it, until that gives it up", async () => {
+    await unlink();
+    expect(await client.told()).to.include(`nameless ${ino}`);
+    expect(await gone()).to.equal(false);
+    await world.call("release", { session: OTHER, inos: [ino] }, client.link);
+    expect(await gone()).to.equal(true);
+    expect(world.freed().length).to.equal(1);
+  });
+
+  it("is kept until the last of several gives it up", async () => {
+    await world.call("unlink", { dir: ROOT_INO, name: name("f"), hold: true });
+    await world.call("release", { session: OTHER, inos: [ino] }, client.link);
+    expect(await gone()).to.equal(false);
+    await world.call("release", { session: SESSION, inos: [ino] });
+    expect(await gone()).to.equal(true);
+  });
+
+  it("is kept when a rename takes its name, too", async () => {
+    await world.mkfile(ROOT_INO, "g");
+    await world.call("rename", { fromDir: ROOT_INO, fromName: name("g"), toDir: ROOT_INO, toName: name("f") });
+    expect(await client.told()).to.include(`nameless ${ino}`);
+    expect(await gone()).to.equal(false);
+  });
+
+  it("goes with the session", async () => {
+    await unlink();
+    await world.call("closeSession", { session: OTHER }, client.link);
+    expect(await gone()).to.equal(true);
+    expect(world.callbacks.mayHaveOpen(ino, SESSION)).to.deep.equal([]);
+  });
+
+  it("is kept for a session that lost its connection, and then only if it has it open", async () => {
+    const { ino: second } = await world.mkfile(ROOT_INO, "second");
+    client.drop();
+    await setImmediate();
+    await unlink();
+    await world.call("unlink", { dir: ROOT_INO, name: name("second") });
+    expect(await gone()).to.equal(false);
+    const again = new Client();
+    await open(again.link, [ino]);
+    expect(await again.told()).to.deep.equal([`nameless ${ino}`]);
+    expect(await gone()).to.equal(false);
+    expect(await world.code("getInode", { ino: second })).to.equal("ESTALE");
+    await world.call("release", { session: OTHER, inos: [ino] }, again.link);
+    expect(await gone()).to.equal(true);
+  });
+
+  it("is kept over a restart, and for a session that has not come back since", async () => {
+    const { ino: second } = await world.mkfile(ROOT_INO, "second");
+    await unlink();
+    // A session that only read is known by what it holds.
+    world = await World.open({ journal: world.journal });
+    await world.call("unlink", {
+      dir: ROOT_INO,
+      name: name("second"),
+      call: { session: SESSION, sequence: 99, doneBelow: 99 },
+    });
+    expect(await gone()).to.equal(false);
+    expect((await world.inode(second)).nlink).to.equal(0);
+    await open(client.link, [second]);
+    expect(await gone()).to.equal(true);
+    expect((await world.inode(second)).nlink).to.equal(0);
+    world.clock.advance(2 * LEASE_MS);
+    world.clock.advance(SOON);
+    expect(await world.code("getInode", { ino: second })).to.equal("ESTALE");
   });
 });
