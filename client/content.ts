@@ -67,11 +67,13 @@ export class Content implements FileContent {
   /** Counts one more open(), with the inode as it is now. */
   opened(inode: Inode): void {
     this.#opens++;
-    this.#reader.opened(inode);
+    // Of any commit by others the namenode would have told before it answered a younger one of ours.
+    const { watch } = this.#context.io.session;
+    this.#reader.refreshed(inode, this.#known === this.#changes && watch.trustMs() > 0);
   }
 
   refreshed(inode: Inode): void {
-    this.#reader.opened(inode);
+    this.#reader.refreshed(inode, false);
   }
 
   get size(): number {
@@ -124,7 +126,7 @@ export class Content implements FileContent {
   async #ask(): Promise<void> {
     const changes = this.#changes;
     const { inode } = await this.#context.io.session.call(Namenode.getInode, { ino: this.ino });
-    this.#reader.opened(inode);
+    this.#reader.refreshed(inode, false);
     this.#known = changes;
   }
 
@@ -182,6 +184,8 @@ export class Content implements FileContent {
   attributes(committed: Inode): Inode {
     const known = this.#reader.inode;
     const newest = committed.version >= known.version ? committed : known;
+    // Somebody else has learned of a change first.
+    if (committed.version > known.version) this.#changes++;
     return this.#writer.attributes(newest);
   }
 

@@ -40,11 +40,14 @@ export class FileReader {
     return this.#inode;
   }
 
-  /** The file is opened once more: from now on reads see what others have committed by now. */
-  opened(inode: Inode): void {
+  /**
+   * From now on reads see what others have committed by now.
+   * @param alone others have committed nothing since this reader was made or was last told so
+   */
+  refreshed(inode: Inode, alone: boolean): void {
     const newer = inode.version > this.#inode.version;
     if (newer) this.#inode = inode;
-    if (newer || !this.#certain) this.#forgetAll();
+    if (newer || !(this.#certain || alone)) this.#forgetAll();
   }
 
   /** A commit of this client has put these layers over what was there. */
