@@ -56,9 +56,10 @@ export class FileSystem {
     this.#client = client;
     this.#watch = client.watch;
     this.#cache = new MetadataCache(client.watch, evicted, options.maxInodes);
-    this.#holds = new Holds(client.meta, log, (ino) => {
+    const unpinned = (ino: number) => {
       if (!this.#cache.remembers(ino)) evicted(ino);
-    });
+    };
+    this.#holds = new Holds({ meta: client.meta, clock, log, unpinned });
     this.#watching = new Watching({ watch: client.watch, cache: this.#cache, holds: this.#holds, clock, kernelMs });
     this.#files = new FileHandles(client, this.#cache, this.#holds, log);
     const refresh = async (ino: number) => this.#files.refreshed(await this.#ask(ino));
@@ -169,7 +170,7 @@ export class FileSystem {
     const how = { ...flags, hold };
     const question = this.#cache.question();
     const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, how);
-    if (hold && replaced?.nlink === 0) this.#holds.nameless([replaced.ino]);
+    if (hold && replaced?.nlink === 0) this.#holds.kept(replaced.ino);
     const left = replaced && flags.exchange ? replaced.ino : "absent";
     // Between two names of one inode nothing happens, and nothing says so.
     if (moved.nlink > 1 && !isDirectory(moved)) this.#cache.distrustDentry(from.dir, from.name);
@@ -230,7 +231,7 @@ export class FileSystem {
    * @param ino what it stood for, if that is known
    */
   #removed(dir: number, name: Buffer, ino: number | undefined, question: Question, { held, parent }: Removed): void {
-    if (held !== undefined) this.#holds.nameless([held]);
+    if (held !== undefined) this.#holds.kept(held);
     this.#cache.setDentry(dir, name, "absent", question);
     if (ino !== undefined) this.#cache.changed(ino);
     this.#changed(dir, parent, question);

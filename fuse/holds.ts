@@ -1,6 +1,13 @@
 import type { Metadata } from "../client/contract.js";
+import type { Clock, Timer } from "../common/clock.js";
 import { messageOf } from "../common/errors.js";
+import { MAX_BLOCKS_PAGE } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
+
+/** How long an inode without a name is kept that the kernel may be about to open, ms. */
+const GRACE_MS = 1000;
+/** Inodes that are kept for that, at most; further ones are given up at once. */
+const MAX_UNDECIDED = 65_536;
 
 /**
  * Inodes that programs of this mount have open, and those of them that have lost their last name: the namenode keeps these for
@@ -8,6 +15,7 @@ import type { Logger } from "../common/log.js";
  */
 export class Holds {
   readonly #meta: Pick<Metadata, "release">;
+  readonly #clock: Clock;
   readonly #log: Logger;
   readonly #unpinned: (ino: number) => void;
   /** Inode → how often it is open. */
@@ -15,19 +23,27 @@ export class Holds {
   readonly #held = new Set<number>();
   /** Opens under way of which it is not known yet which inode they open. */
   #opening = 0;
-  /** Inodes without a name that one of these may open. */
-  readonly #undecided = new Set<number>();
+  /** Inodes without a name that are not open, but may be soon: since when, ms. */
+  readonly #undecided = new Map<number, number>();
+  #timer: Timer | undefined;
 
-  /** @param unpinned called with an inode that is not open any more */
-  constructor(meta: Pick<Metadata, "release">, log: Logger, unpinned: (ino: number) => void = () => {}) {
-    this.#meta = meta;
-    this.#log = log;
-    this.#unpinned = unpinned;
+  /** @param options unpinned: called with an inode that is not open any more */
+  constructor(options: {
+    meta: Pick<Metadata, "release">;
+    clock: Clock;
+    log: Logger;
+    unpinned: (ino: number) => void;
+  }) {
+    this.#meta = options.meta;
+    this.#clock = options.clock;
+    this.#log = options.log;
+    this.#unpinned = options.unpinned;
   }
 
   /** An inode is open once more, or about to be. */
   pin(ino: number): void {
     this.#pins.set(ino, (this.#pins.get(ino) ?? 0) + 1);
+    if (this.#undecided.delete(ino)) this.#held.add(ino);
   }
 
   /** An inode is open once less. With the last one, one without a name is given up, in the background. */
@@ -52,17 +68,13 @@ export class Holds {
     return this.#pins.keys();
   }
 
-  /** Runs an open of an inode that the namenode is yet to name: until it is done, none is given up. */
+  /** Runs an open of an inode that the namenode is yet to name: until it is done, none that may be it is given up. */
   async opening<T>(open: () => Promise<T>): Promise<T> {
     this.#opening++;
     try {
       return await open();
     } finally {
-      if (--this.#opening === 0) {
-        const undecided = [...this.#undecided];
-        this.#undecided.clear();
-        this.nameless(undecided);
-      }
+      this.#opening--;
     }
   }
 
@@ -71,15 +83,44 @@ export class Holds {
     return ino === undefined ? this.#pins.size > 0 : this.#pins.has(ino);
   }
 
-  /** The namenode keeps inodes for us that have lost their last name. Those that are not open are given up at once. */
+  /** The namenode keeps an inode for us whose last name we removed. One that is not open is given up at once. */
+  kept(ino: number): void {
+    if (this.#pins.has(ino)) this.#held.add(ino);
+    else if (this.#opening > 0) this.#hesitate([ino]);
+    else this.#release([ino]);
+  }
+
+  /**
+   * The namenode keeps inodes for us whose last name others removed. Those that are not open are given up a little later: the kernel
+   * may have looked one up just before, to open it now.
+   */
   nameless(inos: readonly number[]): void {
-    const unwanted: number[] = [];
+    const closed: number[] = [];
     for (const ino of inos) {
       if (this.#pins.has(ino)) this.#held.add(ino);
-      else if (this.#opening > 0) this.#undecided.add(ino);
-      else unwanted.push(ino);
+      else closed.push(ino);
+    }
+    if (closed.length > 0) this.#hesitate(closed);
+  }
+
+  #hesitate(inos: readonly number[]): void {
+    if (this.#undecided.size + inos.length > MAX_UNDECIDED) return this.#release([...inos]);
+    const since = this.#clock.monotonic();
+    for (const ino of inos) this.#undecided.set(ino, since);
+    this.#timer ??= this.#clock.after(GRACE_MS, () => this.#decide());
+  }
+
+  #decide(): void {
+    this.#timer = undefined;
+    const before = this.#clock.monotonic() - GRACE_MS;
+    const unwanted: number[] = [];
+    for (const [ino, since] of this.#undecided) {
+      if (since > before || this.#opening > 0 || unwanted.length === MAX_BLOCKS_PAGE) break;
+      this.#undecided.delete(ino);
+      unwanted.push(ino);
     }
     if (unwanted.length > 0) this.#release(unwanted);
+    if (this.#undecided.size > 0) this.#timer = this.#clock.after(GRACE_MS, () => this.#decide());
   }
 
   #release(inos: number[]): void {

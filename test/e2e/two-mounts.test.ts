@@ -121,6 +121,8 @@ describe("two mounts of one cluster", function () {
 
   it("agree on what came of names that both moved and removed at once", async () => {
     const names = ["p", "q", "r"];
+    /** The kernel found a file, and again another one, that was gone when it came to open it. */
+    const ESTALE = 116;
     const errors = new Set(["ENOENT", "EEXIST"]);
     const churn = async (dir: string, turn: number) => {
       for (let i = 0; i < 40; i++) {
@@ -131,7 +133,7 @@ describe("two mounts of one cluster", function () {
           () => fs.unlink(join(dir, to)),
         ];
         await steps[(i + turn) % 3]!().catch((err: NodeJS.ErrnoException) => {
-          if (!errors.has(err.code ?? "")) throw err;
+          if (!errors.has(err.code ?? "") && err.errno !== -ESTALE) throw err;
         });
       }
     };

@@ -592,7 +592,7 @@ describe("fuse core: what others change", () => {
     await fs.release(handle);
   });
 
-  it("gives up at once what others removed, but for what it has open", async () => {
+  it("gives up what others removed, but for what it has open", async () => {
     const { fs, client, watch } = make();
     const [a, b] = await Promise.all(
       ["a", "b"].map(async (text) => (await client.meta.create(ROOT_INO, name(text), other)).inode.ino),
@@ -601,7 +601,7 @@ describe("fuse core: what others change", () => {
     expect(watch.open()).to.deep.equal([a]);
     for (const text of ["a", "b"]) await client.meta.unlink(ROOT_INO, name(text), true);
     watch.tell({ attributes: [a!, b!], nameless: [a!, b!] });
-    await until(() => client.held.size === 1, { what: "what is not open to be given up" });
+    await until(() => client.held.size === 1, { timeoutMs: 20_000, what: "what is not open to be given up" });
     expect([...client.held]).to.deep.equal([a]);
     expect((await fs.getattr(a!, caller)).nlink).to.equal(0);
     await fs.release(handle);
@@ -624,6 +624,7 @@ describe("fuse core: what others change", () => {
     go();
     const { handle, inode } = await opening;
     expect(inode.ino).to.equal(ROOT_INO + 1);
+    await until(() => client.held.size === 1, { timeoutMs: 20_000, what: "the other one to be given up" });
     expect([...client.held]).to.deep.equal([inode.ino]);
     await fs.release(handle);
     await until(() => client.held.size === 0, { what: "the file to be given up" });
