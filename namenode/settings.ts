@@ -13,8 +13,11 @@ import { bytes, integer, type SettingsOf, setting } from "../common/settings.js"
 import { Compression, type Policy } from "../proto/gen/types.js";
 import { SYNC_INTERVAL_MS } from "./store/journal.js";
 
-/** Largest block kept inline unless set, bytes. */
-const DEFAULT_INLINE = 16 * KIB;
+/**
+ * Largest block kept inline unless set, bytes. (Measured with /usr/include, 7,911 files on one machine: with 64 KiB, 96 of 100 files are
+ * inline, with 16 KiB 76; all daemons together then took 8.5 and 13.5 ms of processor time a file.)
+ */
+const DEFAULT_INLINE = 64 * KIB;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 

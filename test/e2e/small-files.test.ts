@@ -46,7 +46,7 @@ describe("small files", function () {
       for f in 60 ${cluster.root}/grown; do
         printf changed | dd of=$f bs=1 seek=1000 conv=notrunc,fsync status=none
         truncate -s 12345 $f
-        for i in $(seq 20); do seq $i 4000 | head -c 9000 >> $f; done
+        for i in $(seq 40); do seq $i 4000 | head -c 9000 >> $f; done
       done
       cmp 60 ${cluster.root}/grown`);
     expect((await cluster.report()).blocks).to.be.above(0);
