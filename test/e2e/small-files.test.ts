@@ -42,11 +42,11 @@ describe("small files", function () {
   });
 
   it("may be overwritten, cut and added to, until they are large", async () => {
-    await sh(`cd ${files}; cp 60 ${cluster.root}/grown
+    await sh(`cd ${files}; cp 60 ${cluster.root}/grown; head -c 400000 /dev/urandom > ${cluster.root}/noise
       for f in 60 ${cluster.root}/grown; do
         printf changed | dd of=$f bs=1 seek=1000 conv=notrunc,fsync status=none
         truncate -s 12345 $f
-        for i in $(seq 40); do seq $i 4000 | head -c 9000 >> $f; done
+        for i in $(seq 40); do dd if=${cluster.root}/noise bs=9000 skip=$i count=1 status=none >> $f; done
       done
       cmp 60 ${cluster.root}/grown`);
     expect((await cluster.report()).blocks).to.be.above(0);
