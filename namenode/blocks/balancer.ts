@@ -18,6 +18,8 @@ const LEASE_MS = 15_000;
 const MOVES_EACH = 2;
 /** Blocks of one datanode looked at in one look. */
 const PAGE = 200;
+/** Of the datanodes that may take a replica, as many of the emptiest are considered at a time. */
+const MAX_TARGETS = 32;
 /** A move is given up when it has not ended after so many times the timeout of a transfer. */
 const MOVE_TIMEOUTS = 3;
 /** Heartbeats after which a datanode's own figures show what a move has done. */
@@ -45,6 +47,9 @@ interface Move {
   until: number;
   done: boolean;
 }
+
+/** A replica as its datanode has it. */
+type Replica = Parameters<Transfers["start"]>[0];
 
 /** One datanode as the balancer sees it: what its figures will be when the moves are done. */
 interface Load {
@@ -116,7 +121,10 @@ export class Balancer {
     // Repairs need the slots more.
     if (!datanodes.settled || transfers.size > settings.maxTransfers / 2) return;
     const { sources, targets } = this.#sides();
-    for (const source of sources) this.#moveFrom(source, targets);
+    for (const source of sources) {
+      this.#moveFrom(source, targets);
+      if (transfers.size > settings.maxTransfers / 2) return;
+    }
   }
 
   /** Sees what became of the moves. */
@@ -173,14 +181,20 @@ export class Balancer {
     const { map } = this.#p;
     const { id } = source.datanode;
     if (this.#exhausted.has(id) || this.#busy(id)) return;
-    const open = targets.filter((t) => !this.#busy(t.datanode.id));
+    const open: Load[] = [];
+    for (const t of targets) {
+      if (!this.#busy(t.datanode.id)) open.push(t);
+      if (open.length >= MAX_TARGETS) break;
+    }
     if (open.length === 0) return;
     const round = this.#rounds.get(id) ?? { next: 0, found: false };
     this.#rounds.set(id, round);
     const page = map.page(id, round.next, PAGE);
     for (const block of page) {
       round.next = block.id + 1;
-      const target = open.find((t) => !this.#busy(t.datanode.id) && this.#fits(block, source, t));
+      const places = this.#movable(block, id);
+      if (places === undefined) continue;
+      const target = open.find((t) => !this.#busy(t.datanode.id) && this.#fits(block, places, source, t));
       if (target !== undefined && this.#start(block, source, target)) round.found = true;
       if (this.#busy(id)) return;
     }
@@ -190,23 +204,28 @@ export class Balancer {
     this.#rounds.delete(id);
   }
 
-  /** Whether a block's replica may go from one to the other: a healthy block, which stays as spread, and a move that helps. */
-  #fits({ id, generation, length }: { id: number; generation: number; length: number }, source: Load, target: Load) {
-    const { map, use, transfers, deletions, datanodes, clock } = this.#p;
-    if (target.datanode.room(clock.monotonic()) < length) return false;
-    if ((source.used - length) / source.size < (target.used + length) / target.size) return false;
-    if (use.committed(id)?.generation !== generation || this.#moves.has(id) || transfers.has(id)) return false;
-    const [giver, taker] = [source.datanode.id, target.datanode.id];
-    if (deletions.dooms(taker, id) || map.get(id).replicas.some((r) => r.datanode === taker)) return false;
+  /** Where a block's replicas are, when it is a healthy one whose replica on `giver` may be relied on; else undefined. */
+  #movable({ id, generation }: Replica, giver: number): Datanode[] | undefined {
+    const { map, use, transfers, datanodes } = this.#p;
+    if (use.committed(id)?.generation !== generation || this.#moves.has(id) || transfers.has(id)) return undefined;
     const assessment = map.assess(id);
-    if (assessment === undefined || levelOf(assessment) !== undefined || !assessment.sure.includes(giver)) return false;
-    const places = assessment.good.map((n) => datanodes.get(n)!);
-    const after = [...places.filter((d) => d.id !== giver), target.datanode];
-    const count = (list: Datanode[], by: (d: Datanode) => string) => new Set(list.map(by)).size;
+    if (assessment === undefined || levelOf(assessment) !== undefined || !assessment.sure.includes(giver))
+      return undefined;
+    return assessment.good.map((n) => datanodes.get(n)!);
+  }
+
+  /** Whether it helps when a replica goes from one to the other, and leaves the block (on `places`) as spread as it is. */
+  #fits({ id, length }: Replica, places: readonly Datanode[], source: Load, target: Load): boolean {
+    const taker = target.datanode;
+    if (taker.room(this.#p.clock.monotonic()) < length) return false;
+    if ((source.used - length) / source.size < (target.used + length) / target.size) return false;
+    if (this.#p.deletions.dooms(taker.id, id) || places.includes(taker)) return false;
+    const after = [...places.filter((d) => d !== source.datanode), taker];
+    const count = (list: readonly Datanode[], by: (d: Datanode) => string) => new Set(list.map(by)).size;
     return [(d: Datanode) => d.rack, (d: Datanode) => d.host].every((by) => count(after, by) >= count(places, by));
   }
 
-  #start(block: { id: number; generation: number; length: number }, source: Load, target: Load): boolean {
+  #start(block: Replica, source: Load, target: Load): boolean {
     const { transfers, clock, settings } = this.#p;
     if (!transfers.start(block, source.datanode, [target.datanode], "balance")) return false;
     const until = clock.monotonic() + settings.transferTimeoutMs * MOVE_TIMEOUTS;
