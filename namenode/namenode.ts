@@ -11,6 +11,7 @@ import { Locks, Namenode as NamenodeService, WatchPush } from "../proto/gen/serv
 import { type Network, webSockets } from "../proto/network.js";
 import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
+import { Backups } from "./care/backups.js";
 import type { BlockUse } from "./contract.js";
 import { JournaledEditor } from "./editor.js";
 import { createHttp } from "./http/http.js";
@@ -106,7 +107,10 @@ export class Namenode {
     const incarnation = 1 + Math.floor(this.#options.random() * MAX_INCARNATION);
     const locks = new LockCalls({ editor, room: () => editor.room(), sessions, log, incarnation });
     const about = { version: VERSION, startedMs: clock.now() };
+    const backups = new Backups({ store: storage.store, clock, log, version: VERSION });
+    this.#closers.push(() => backups.close());
     const blocks = new Blocks({
+      backups,
       kv: editor.kv,
       editor,
       room: () => editor.room(),

@@ -49,6 +49,11 @@ export const namenodeSettings = {
   deadAfterMs: setting("a datanode without contact for this long is dead, ms", integer(500, HOUR_MS), 60_000),
   fullReportMs: setting("how often datanodes report all their blocks, ms", integer(1_000, DAY_MS), HOUR_MS),
   orphanGraceMs: setting("how long replicas that nobody refers to are kept, ms", integer(0, DAY_MS), 600_000),
+  restoreGraceMs: setting(
+    "how long, after a restore from a backup, replicas that nobody refers to are kept, ms",
+    integer(0, 366 * DAY_MS),
+    7 * DAY_MS,
+  ),
   maxTransfers: setting("blocks being re-replicated at a time", integer(1, 10_000), 64),
   maxTransfersPerDatanode: setting("of these, per sending or receiving datanode", integer(1, 1_000), 4),
   transferTimeoutMs: setting("a re-replication that takes longer is tried again, ms", integer(1_000, HOUR_MS), 120_000),

@@ -16,8 +16,8 @@ const ARROWS: Record<string, readonly string[]> = {
   fuse: ["client", "proto", "common"],
   cli: ["fuse", "client", "proto", "common"],
 };
-/** Modules of the daemons that the command line imports to start them, and those only. */
-const ENTRY_POINTS = /^(namenode|datanode)\/(main|settings)\.js$/;
+/** Modules of the daemons that the command line imports: to start them, and to work on their data while they do not run. */
+const ENTRY_POINTS = /^(namenode|datanode)\/(main|settings|offline)\.js$/;
 
 const modulesOf = (room: string): string[] =>
   readdirSync(join(BUILT, room), { recursive: true, encoding: "utf8" })

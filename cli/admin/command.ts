@@ -22,6 +22,7 @@ export function define(command: Command): void {
     });
   defineService(command);
   defineBalance(command);
+  defineCare(command);
 }
 
 /** What moves replicas between datanodes. */
@@ -36,6 +37,26 @@ function defineBalance(command: Command): void {
       const [{ balance }, { withNamenode }] = await Promise.all([import("./balance.js"), import("./connect.js")]);
       await withNamenode(findNamenode(options), findSecret(options), (link) => balance(link, options.threshold * 1e6));
     });
+}
+
+/** What keeps the names safe from the loss of the namenode's disks. */
+function defineCare(command: Command): void {
+  defineWhere(
+    command
+      .command("backup <file>")
+      .description("write a backup of all names, as of one moment, while the cluster runs (-: to standard output)"),
+  ).action(async (file: string, options: WhereOptions) => {
+    const [{ backup }, { withNamenode }] = await Promise.all([import("./backup.js"), import("./connect.js")]);
+    await withNamenode(findNamenode(options), findSecret(options), (link) => backup(link, file));
+  });
+  command
+    .command("restore <file> <folder>")
+    .description("make the data folder of a namenode, which must not run, from a backup (-: from standard input)")
+    .action(async (file: string, folder: string) => (await import("./backup.js")).restore(file, folder));
+  command
+    .command("check-backup <file>")
+    .description("read a backup from beginning to end, and say whether it is intact")
+    .action(async (file: string) => (await import("./backup.js")).restore(file, undefined));
 }
 
 /** What takes a datanode, named by its number or address, out of service and back. */

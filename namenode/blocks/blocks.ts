@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../../common/clock.js";
+import { type Clock, type Timer, toMs } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { CallContext, Dispatcher } from "../../proto/dispatch.js";
@@ -12,6 +12,7 @@ import {
   type LocatedBlock,
   type StatusReplyInit,
 } from "../../proto/gen/types.js";
+import type { Backups } from "../care/backups.js";
 import type { BlockManager, BlockReplicas, BlockUse, Editor, Effects } from "../contract.js";
 import { readCluster } from "../namespace/records.js";
 import type { KeyValue } from "../store/kv.js";
@@ -57,6 +58,8 @@ export interface BlocksOptions {
   random?: () => number;
   /** Undefined when the store takes more writes; else resolves when it does. Reports and walks over many blocks wait. */
   room?: () => Promise<void> | undefined;
+  /** Makes backups of the store. */
+  backups: Pick<Backups, "backup">;
   /** What the status says of the rest of the namenode: version, startedMs, sessions. */
   about?: () => StatusReplyInit;
 }
@@ -149,6 +152,7 @@ export class Blocks implements BlockManager {
         fsck({ kv: this.#options.kv, use: this.#options.use, replicas: (b) => this.replicas(b) }, request),
       balance: (request) => this.#balancer.request(request),
       administer: (request) => this.#administration.administer(request),
+      backup: (request, { link }) => this.#options.backups.backup(request, link),
     });
   }
 
@@ -169,7 +173,7 @@ export class Blocks implements BlockManager {
         this.#datanodes.sweep(sweepMs);
         this.#administration.expire();
       }),
-      clock.every(GARBAGE_MS, () => collectGarbage(garbage, settings.orphanGraceMs)),
+      clock.every(GARBAGE_MS, () => collectGarbage(garbage, settings.orphanGraceMs, this.#justRestored())),
     );
     // What is worth less since the last moments before a crash may not all have been looked at.
     for (const d of this.#datanodes.all()) if (d.duty !== Duty.IN_SERVICE) this.#onRevalued(d);
@@ -268,6 +272,13 @@ export class Blocks implements BlockManager {
       return work(datanode);
     });
     return result ?? {};
+  }
+
+  /** Whether the store was restored from a backup a short while ago: datanodes may have files' blocks that it does not know. */
+  #justRestored(): boolean {
+    const { kv, clock, settings } = this.#options;
+    const { restored } = readCluster(kv);
+    return restored !== null && clock.now() < toMs(restored) + settings.restoreGraceMs;
   }
 
   #onApplied(edit: Edit, { committed = [], wanted = [], freed = [] }: Effects): void {

@@ -20,16 +20,17 @@ export interface GarbageParts {
 /**
  * Has orphans deleted: replicas of blocks that neither a file nor a writer refers to, once the grace period is over
  * (after a restart, a writer whose session resumes late still needs its blocks).
+ * @param keep none is deleted: they may be of files that a restored backup lacks
  */
-export function collectGarbage(parts: GarbageParts, graceMs: number): void {
+export function collectGarbage(parts: GarbageParts, graceMs: number, keep: boolean): void {
   const { clock, use, map, deletions, uncommitted } = parts;
   const now = clock.monotonic();
   for (const id of uncommitted.seenBefore(now - graceMs, PAGE)) {
-    if (use.isPending(id) || deletions.full) {
+    const block = use.committed(id);
+    if (use.isPending(id) || deletions.full || (keep && block === undefined)) {
       uncommitted.defer(id, now);
       continue;
     }
-    const block = use.committed(id);
     for (const { datanode, replica } of uncommitted.take(id)) {
       if (block === undefined || !sameBytes(replica, block)) deletions.add(datanode, replica);
       else if (map.stored(datanode, id)?.generation !== replica.generation) map.put(datanode, replica, false);

@@ -8,6 +8,8 @@ export interface BlockSettings {
   fullReportMs: number;
   /** How long a replica that no file and no writer refers to is kept after this namenode first saw it. */
   orphanGraceMs: number;
+  /** How long such a replica is kept after the store was restored from a backup, which may lack its file. */
+  restoreGraceMs: number;
   /** Blocks being re-replicated at a time, in the whole cluster. */
   maxTransfers: number;
   /** Blocks one datanode sends or receives for re-replication at a time. */

@@ -5,7 +5,14 @@ import type { KeyValue } from "../store/kv.js";
 import { removeXattr, setAttributes, setXattr } from "./edits/attributes.js";
 import { forgetCalls, recordCall } from "./edits/calls.js";
 import { Change } from "./edits/change.js";
-import { administerDatanode, format, registerDatanode, reserveBlockIds, reserveGenerations } from "./edits/cluster.js";
+import {
+  administerDatanode,
+  format,
+  registerDatanode,
+  reserveBlockIds,
+  reserveGenerations,
+  restore,
+} from "./edits/cluster.js";
 import { clone, commit, fallocate } from "./edits/content.js";
 import { release, releaseAll } from "./edits/held.js";
 import { forgetLocking, lockingSession } from "./edits/locking.js";
@@ -44,6 +51,7 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.clone !== null) return clone(change, edit.clone);
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
   if (edit.administerDatanode !== null) return administerDatanode(change, edit.administerDatanode);
+  if (edit.restore !== null) return restore(change, edit.restore);
   if (edit.format !== null) return format(change, edit.format);
   throw new InvariantError(`edit ${change.index} does something this version knows`);
 }

@@ -240,6 +240,9 @@ export class NamespaceService {
   async #sync(index: number): Promise<SyncJournalReplyInit> {
     const { lastIndex } = this.#editor;
     if (index > lastIndex) throw new CairnError("EIO", `edit ${index} is lost: the journal ends at ${lastIndex}`);
+    const { lostAfter, lostUntil } = readCluster(this.#editor.kv);
+    if (index > lostAfter && index < lostUntil)
+      throw new CairnError("EIO", `edit ${index} is lost: the namenode was restored from a backup without it`);
     await this.#editor.synced(index === 0 ? lastIndex : index);
     return { syncedIndex: this.#editor.syncedIndex };
   }

@@ -5,14 +5,15 @@ import type { Overlay } from "./overlay.js";
 /** Length that stands for "removed". */
 const TOMBSTONE = 0xffffffff;
 /** Bytes before each entry's key: u16 key length, u32 value length. */
-const ENTRY_HEADER = 6;
+export const ENTRY_HEADER = 6;
 
 /** Entries in one batch, at most: what is encoded in one turn of the event loop, about a millisecond. */
 const BATCH_ENTRIES = 2000;
 /** Bytes after which a batch ends, at most one entry more. */
 const BATCH_BYTES = 1 * MIB;
 
-type Entry = [Key, Uint8Array | null];
+/** A key with its value; null: it was removed. */
+export type Entry = [Key, Uint8Array | null];
 
 /**
  * The entries of an overlay in batches, each one piece of memory that can be handed to another thread. The overlay must
@@ -32,7 +33,8 @@ export function* encodeBatches(overlay: Overlay): IterableIterator<Buffer<ArrayB
   if (entries.length > 0) yield encodeBatch(entries, bytes);
 }
 
-function encodeBatch(entries: readonly Entry[], bytes: number): Buffer<ArrayBuffer> {
+/** Encodes entries; `bytes` is the length of all keys and values, and ENTRY_HEADER for each. */
+export function encodeBatch(entries: readonly Entry[], bytes: number): Buffer<ArrayBuffer> {
   const out = Buffer.allocUnsafeSlow(bytes);
   let at = 0;
   for (const [key, value] of entries) {

@@ -6,7 +6,7 @@ import { type Deferred, deferred } from "./deferred.js";
 import { checkKey, type Key, type RangeOptions } from "./kv.js";
 import { LayeredRange, type Layers, type SortedReader } from "./merge.js";
 import { Overlay } from "./overlay.js";
-import type { Store } from "./store.js";
+import type { Snapshot, Store } from "./store.js";
 
 /**
  * How often the overlay is emptied into the base, ms. Safety does not hang on it (the journal holds the edits), only how
@@ -20,6 +20,14 @@ export const FLUSH_RETRY_MS = 1000;
 /** Memory that what waits for the disk may take, bytes. No edits are taken above it (the last one may reach over it). */
 export const MAX_OVERLAY_BYTES = 64 * MIB;
 
+/** A base as it was after one of its writes. */
+export interface BaseSnapshot extends SortedReader {
+  /** The index written then. */
+  readonly index: number;
+  get(key: Key): Uint8Array | undefined;
+  close(): void;
+}
+
 /** The lowest layer: an ordered map on the disk that takes whole overlays, each atomically. */
 export interface Base extends SortedReader {
   /** The index written with the last overlay; 0 when there was none. */
@@ -30,6 +38,8 @@ export interface Base extends SortedReader {
    * Rejects when nothing of it was written.
    */
   write(overlay: Overlay, index: number): Promise<void>;
+  /** The base as it is now, whatever is written later, until it is closed. */
+  snapshot(): BaseSnapshot;
   close(): Promise<void>;
 }
 
@@ -134,6 +144,18 @@ export class LayeredStore implements Store {
     if (this.#frozen && !this.#writing) this.#write(this.#frozen);
     else this.#startFlush();
     return wait.promise;
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    await this.flush();
+    const base = this.#base.snapshot();
+    const layers = { overlays: [], base };
+    return {
+      index: base.index,
+      get: (key) => base.get(key),
+      range: (options) => new LayeredRange(() => layers, options),
+      close: () => base.close(),
+    };
   }
 
   async close(): Promise<void> {

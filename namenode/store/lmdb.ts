@@ -2,14 +2,14 @@ import { once } from "node:events";
 import { setImmediate } from "node:timers/promises";
 import { getSystemErrorName } from "node:util";
 import { Worker } from "node:worker_threads";
-import { type Database, open, type RootDatabase } from "lmdb";
+import { type Database, open, type RootDatabase, type Transaction } from "lmdb";
 import type { Clock } from "../../common/clock.js";
 import { CairnError, wrap } from "../../common/errors.js";
 import { GIB } from "../../common/limits.js";
 import type { Logger } from "../../common/log.js";
 import { encodeBatches } from "./batch.js";
 import type { Key } from "./kv.js";
-import { type Base, LayeredStore } from "./layered-store.js";
+import { type Base, type BaseSnapshot, LayeredStore } from "./layered-store.js";
 import type { Piece, ScanRange } from "./merge.js";
 import type { Overlay } from "./overlay.js";
 
@@ -75,6 +75,29 @@ export interface WriterReply {
   error?: { message: string; code: unknown };
 }
 
+/** The range of one key. */
+function onlyKey(key: Key): ScanRange {
+  return { gte: key, lt: `${key}\0`, reverse: false, exclusive: false, limit: 1, maxBytes: 1 };
+}
+
+/** The first entries of a range; as a transaction sees them, or else as they are now. */
+function scanPiece(db: Databases, asked: ScanRange, transaction?: Transaction): Piece {
+  const { gte, lt, reverse, exclusive, limit, maxBytes } = asked;
+  const entries: [Key, Uint8Array][] = [];
+  let bytes = 0;
+  const seen = transaction === undefined ? {} : { transaction };
+  // In reverse, LMDB's range goes from `start` down to `end`.
+  const range = reverse
+    ? db.data.getRange({ start: lt, end: gte, exclusiveStart: true, inclusiveEnd: true, reverse, limit, ...seen })
+    : db.data.getRange({ start: gte, end: lt, exclusiveStart: exclusive, limit, ...seen });
+  for (const { key, value } of range) {
+    entries.push([key, value]);
+    bytes += value.length;
+    if (bytes >= maxBytes) break;
+  }
+  return { entries, complete: entries.length < limit && bytes < maxBytes };
+}
+
 /** LMDB as the base of a store: reads on this thread, whole overlays written by another. */
 class LmdbBase implements Base {
   readonly index: number;
@@ -107,19 +130,8 @@ class LmdbBase implements Base {
     return value;
   }
 
-  scan({ gte, lt, reverse, exclusive, limit, maxBytes }: ScanRange): Piece {
-    const entries: [Key, Uint8Array][] = [];
-    let bytes = 0;
-    // In reverse, LMDB's range goes from `start` down to `end`.
-    const range = reverse
-      ? this.#db.data.getRange({ start: lt, end: gte, exclusiveStart: true, inclusiveEnd: true, reverse, limit })
-      : this.#db.data.getRange({ start: gte, end: lt, exclusiveStart: exclusive, limit });
-    for (const { key, value } of range) {
-      entries.push([key, value]);
-      bytes += value.length;
-      if (bytes >= maxBytes) break;
-    }
-    return { entries, complete: entries.length < limit && bytes < maxBytes };
+  scan(range: ScanRange): Piece {
+    return scanPiece(this.#db, range);
   }
 
   async write(overlay: Overlay, index: number): Promise<void> {
@@ -136,6 +148,20 @@ class LmdbBase implements Base {
     }
     // Reads in this turn may have begun a transaction, which would go on seeing what was before.
     this.#db.root.resetReadTxn();
+  }
+
+  snapshot(): BaseSnapshot {
+    const db = this.#db;
+    // What was written by the other thread is not seen by a transaction that began before.
+    db.root.resetReadTxn();
+    const transaction = db.root.useReadTransaction();
+    const [index] = db.meta.getRange({ start: "index", limit: 1, transaction });
+    return {
+      index: index?.value.readDoubleLE() ?? 0,
+      get: (key) => scanPiece(db, onlyKey(key), transaction).entries[0]?.[1],
+      scan: (range) => scanPiece(db, range, transaction),
+      close: () => transaction.done(),
+    };
   }
 
   async close(): Promise<void> {

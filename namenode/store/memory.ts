@@ -1,7 +1,7 @@
 import { checkKey, type Key, type RangeOptions } from "./kv.js";
 import { LayeredRange, type Layers } from "./merge.js";
 import { Overlay } from "./overlay.js";
-import type { Store } from "./store.js";
+import type { Snapshot, Store } from "./store.js";
 
 /** The store's in-memory twin, for tests and the simulator: one overlay over nothing. Everything is durable once flushed. */
 export class MemoryStore implements Store {
@@ -43,6 +43,13 @@ export class MemoryStore implements Store {
 
   async flush(): Promise<void> {
     for (const listener of this.#durableListeners) listener(this.#index);
+  }
+
+  async snapshot(): Promise<Snapshot> {
+    const copy = new MemoryStore();
+    for (const [key, value] of this.#entries.entries()) if (value !== null) copy.put(key, value);
+    const index = this.#index;
+    return { index, get: (key) => copy.get(key), range: (options) => copy.range(options), close: () => {} };
   }
 
   close(): Promise<void> {

@@ -2,10 +2,11 @@ import { CairnError, invariant } from "../../common/errors.js";
 import { GroupSync } from "../../namenode/store/group-sync.js";
 import { type Journal, type JournalEntry, SYNC_INTERVAL_MS } from "../../namenode/store/journal.js";
 import type { Key } from "../../namenode/store/kv.js";
-import { type Base, LayeredStore } from "../../namenode/store/layered-store.js";
-import { LayeredRange, type Piece, type ScanRange } from "../../namenode/store/merge.js";
+import { type Base, type BaseSnapshot, LayeredStore } from "../../namenode/store/layered-store.js";
+import type { Piece, ScanRange } from "../../namenode/store/merge.js";
 import { Overlay } from "../../namenode/store/overlay.js";
 import type { Storage, StorageOptions } from "../../namenode/store/storage.js";
+import { scanOverlay, snapshotOf } from "../namenode/store/memory-base.js";
 import type { Process } from "./machine.js";
 import type { Random } from "./random.js";
 import type { Time } from "./time.js";
@@ -82,15 +83,12 @@ class SimBase implements Base {
     return this.#disk.entries.get(key) ?? undefined;
   }
 
-  scan({ gte, lt, reverse, exclusive, limit }: ScanRange): Piece {
-    const layers = { overlays: [this.#disk.entries], base: undefined };
-    const entries: [Key, Uint8Array][] = [];
-    for (const entry of new LayeredRange(() => layers, { gte, lt, reverse })) {
-      if (exclusive && entry[0] === gte) continue;
-      entries.push(entry);
-      if (entries.length === limit) break;
-    }
-    return { entries, complete: entries.length < limit };
+  scan(range: ScanRange): Piece {
+    return scanOverlay(this.#disk.entries, range);
+  }
+
+  snapshot(): BaseSnapshot {
+    return snapshotOf(this.#disk.entries, this.#disk.index);
   }
 
   write(overlay: Overlay, index: number): Promise<void> {

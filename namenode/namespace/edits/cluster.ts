@@ -6,6 +6,7 @@ import {
   Duty,
   type FormatEdit,
   RegisterDatanodeEdit,
+  type RestoreEdit,
 } from "../../../proto/gen/types.js";
 import { CLUSTER, datanodeKey, dutyKey } from "../keys.js";
 import type { Change } from "./change.js";
@@ -41,6 +42,29 @@ export function reserveBlockIds(change: Change, next: number): void {
 export function reserveGenerations(change: Change, next: number): void {
   invariant(next >= change.cluster.nextGeneration, "generation stamps only rise");
   change.cluster.nextGeneration = next;
+}
+
+/** Far more numbers of each kind than a cluster gives out between two backups, and few enough for thousands of restores. */
+const SKIPPED = 2 ** 30;
+/** The same, of what has 32 bits only: generation stamps, and datanodes. */
+const SKIPPED_GENERATIONS = 2 ** 18;
+const SKIPPED_DATANODES = 2 ** 10;
+
+/** The index of the edit by which a store that had the edits up to `last` is taken up again. */
+export const indexOfRestore = (last: number): number => last + SKIPPED;
+
+/** The store came from a backup: what the edits that are lost may have given out is never given out again. */
+export function restore(change: Change, { last }: RestoreEdit): void {
+  const { cluster } = change;
+  invariant(change.index === indexOfRestore(last), "a restore passes over the indexes of what is lost");
+  cluster.nextIno += SKIPPED;
+  cluster.nextBlock += SKIPPED;
+  cluster.inlineBlocks += SKIPPED;
+  cluster.nextGeneration += SKIPPED_GENERATIONS;
+  cluster.nextDatanode += SKIPPED_DATANODES;
+  cluster.restored = change.time;
+  cluster.lostAfter = last;
+  cluster.lostUntil = change.index;
 }
 
 /** A datanode that is new, or whose address or rack has changed. */

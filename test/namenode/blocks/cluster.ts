@@ -2,6 +2,7 @@ import { CairnError } from "../../../common/errors.js";
 import { silentLogger } from "../../../common/log.js";
 import { Blocks } from "../../../namenode/blocks/blocks.js";
 import type { BlockSettings } from "../../../namenode/blocks/settings.js";
+import { Backups } from "../../../namenode/care/backups.js";
 import type { Applied, BlockUse, Editor, Effects } from "../../../namenode/contract.js";
 import { apply } from "../../../namenode/namespace/apply.js";
 import { MemoryStore } from "../../../namenode/store/memory.js";
@@ -105,6 +106,7 @@ export const SETTINGS: BlockSettings = {
   deadAfterMs: 30_000,
   fullReportMs: 3_600_000,
   orphanGraceMs: 600_000,
+  restoreGraceMs: 3_600_000,
   maxTransfers: 100,
   maxTransfersPerDatanode: 10,
   transferTimeoutMs: 60_000,
@@ -149,7 +151,9 @@ export class TestCluster implements BlockUse {
       seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
       return seed / 0x80000000;
     };
-    this.blocks = new Blocks({ kv, editor: this.editor, use: this, settings, clock, log: silentLogger, random });
+    const backups = new Backups({ store: kv, clock, log: silentLogger, version: "test" });
+    const tools = { clock, log: silentLogger, random, backups };
+    this.blocks = new Blocks({ kv, editor: this.editor, use: this, settings, ...tools });
     this.blocks.register(this.dispatcher);
     this.blocks.start();
   }

@@ -3,9 +3,12 @@ import fc from "fast-check";
 import { BLOCK_RANGE, REGION_RANGES } from "../../../common/limits.js";
 import { encodeDigest, regionKey } from "../../../namenode/blocks/keys.js";
 import { differingRanges } from "../../../namenode/blocks/reports.js";
+import { CLUSTER } from "../../../namenode/namespace/keys.js";
+import { readCluster } from "../../../namenode/namespace/records.js";
 import { RangeDigests, rangeOf, regionPages } from "../../../proto/digest.js";
 import { DatanodeCommands, Registry } from "../../../proto/gen/services.js";
-import { ReplicaChangeState as State } from "../../../proto/gen/types.js";
+import { ClusterRecord, ReplicaChangeState as State } from "../../../proto/gen/types.js";
+import { withFields } from "../../../proto/with-fields.js";
 import { SETTINGS, TestCluster } from "./cluster.js";
 import { expectConsistent } from "./consistency.js";
 
@@ -125,6 +128,20 @@ describe("namenode/blocks: reports", () => {
     c.pending.delete(2);
     await c.clock.advance(GRACE + 10_000);
     expect([...a!.replicas.keys()]).to.deep.equal([3]);
+  });
+
+  it("keeps orphans for longer after a restore: the backup may lack their files", async () => {
+    const c = new TestCluster();
+    const [a] = await c.joinMany(1);
+    const restored = { sec: Math.floor(c.clock.now() / 1000), nsec: 0 };
+    c.kv.put(CLUSTER, ClusterRecord.encode(withFields(readCluster(c.kv), { restored })).finish());
+    const block = { id: 1, generation: 1, length: 10 };
+    a!.store(block);
+    await a!.report(block, State.FINALIZED);
+    await c.clock.advance(SETTINGS.restoreGraceMs - 10_000);
+    expect(a!.has(1)).to.equal(true);
+    await c.clock.advance(GRACE + 20_000);
+    expect(a!.has(1)).to.equal(false);
   });
 
   it("counts the grace of an orphan from when this namenode first saw it", async () => {

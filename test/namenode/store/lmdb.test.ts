@@ -39,6 +39,33 @@ describe("the store in LMDB", () => {
     await store.close();
   });
 
+  it("is kept by a snapshot as it was, whatever is written later", async () => {
+    const store = openAt("snapshot");
+    for (let i = 0; i < 1000; i++) store.put(`k${1000 + i}`, Buffer.from(`v${i}`));
+    store.setIndex(7);
+    const snapshot = await store.snapshot();
+    for (let i = 0; i < 1000; i += 2) store.delete(`k${1000 + i}`);
+    store.put("new", Buffer.from("x"));
+    store.setIndex(8);
+    await store.flush();
+    const later = await store.snapshot();
+    expect([snapshot.index, later.index]).eql([7, 8]);
+    expect([...snapshot.range({ gte: "a", lt: "z" })].map(([, v]) => Buffer.from(v).toString())).eql(
+      Array.from({ length: 1000 }, (_, i) => `v${i}`),
+    );
+    expect([...later.range({ gte: "a", lt: "z" })]).length(501);
+    expect([snapshot.get("new"), snapshot.get("k1000")?.toString()]).eql([undefined, "v0"]);
+    expect([later.get("new")?.toString(), later.get("k1000"), later.get("k1001")?.toString()]).eql([
+      "x",
+      undefined,
+      "v1",
+    ]);
+    snapshot.close();
+    later.close();
+    expect(store.get("k1000")).equal(undefined);
+    await store.close();
+  });
+
   it("refuses a database of another format", async () => {
     const db = openDatabases(temp.path("format"));
     db.meta.putSync("format", encodeNumber(99));

@@ -1,7 +1,31 @@
 import type { Key } from "../../../namenode/store/kv.js";
-import type { Base } from "../../../namenode/store/layered-store.js";
+import type { Base, BaseSnapshot } from "../../../namenode/store/layered-store.js";
 import { LayeredRange, type Piece, type ScanRange } from "../../../namenode/store/merge.js";
 import { Overlay } from "../../../namenode/store/overlay.js";
+
+/** The first entries of a range of an overlay. */
+export function scanOverlay(entries: Overlay, { gte, lt, reverse, exclusive, limit }: ScanRange): Piece {
+  const layers = { overlays: [entries], base: undefined };
+  const found: [Key, Uint8Array][] = [];
+  for (const entry of new LayeredRange(() => layers, { gte, lt, reverse })) {
+    if (exclusive && entry[0] === gte) continue;
+    found.push(entry);
+    if (found.length === limit) break;
+  }
+  return { entries: found, complete: found.length < limit };
+}
+
+/** A copy of an overlay, as a base's snapshot. */
+export function snapshotOf(entries: Overlay, index: number): BaseSnapshot {
+  const copy = new Overlay();
+  for (const [key, value] of entries.entries()) copy.set(key, value);
+  return {
+    index,
+    get: (key) => copy.get(key) ?? undefined,
+    scan: (range) => scanOverlay(copy, range),
+    close: () => {},
+  };
+}
 
 /** A base in memory whose writes wait until they are let through, or are made to fail. */
 export class MemoryBase implements Base {
@@ -14,15 +38,12 @@ export class MemoryBase implements Base {
     return this.#entries.get(key) ?? undefined;
   }
 
-  scan({ gte, lt, reverse, exclusive, limit }: ScanRange): Piece {
-    const layers = { overlays: [this.#entries], base: undefined };
-    const entries: [Key, Uint8Array][] = [];
-    for (const entry of new LayeredRange(() => layers, { gte, lt, reverse })) {
-      if (exclusive && entry[0] === gte) continue;
-      entries.push(entry);
-      if (entries.length === limit) break;
-    }
-    return { entries, complete: entries.length < limit };
+  scan(range: ScanRange): Piece {
+    return scanOverlay(this.#entries, range);
+  }
+
+  snapshot(): BaseSnapshot {
+    return snapshotOf(this.#entries, this.index);
   }
 
   write(overlay: Overlay, index: number): Promise<void> {
