@@ -1,5 +1,5 @@
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -128,6 +128,16 @@ export class TestCluster {
   /** `cairn cluster stop`. */
   async down(): Promise<void> {
     await this.ok(["cluster", "stop"]);
+  }
+
+  /** Mounts it once more, in another folder of the root and by a daemon of its own; resolves to the folder. */
+  async mountAlso(name: string): Promise<string> {
+    const dir = join(this.root, name);
+    mkdirSync(dir);
+    const args = [CAIRN, "mount", dir, "--root", this.root];
+    spawn(process.execPath, args, { env: this.env, stdio: "ignore" });
+    await until(() => mountpointsBelow(this.root).includes(dir), { what: `a mount on ${dir}`, timeoutMs: START_MS });
+    return dir;
   }
 
   /** Runs a command on this cluster. */
