@@ -87,13 +87,13 @@ export class FileSystem {
 
   /** The inode of a name. ENOENT, ENOTDIR, ENAMETOOLONG. */
   async lookup(dir: number, name: Buffer, _caller: Caller): Promise<Inode> {
+    checkName(name);
     const known = this.#cache.dentry(dir, name);
     if (known === "absent") throw new CairnError("ENOENT", `no such name in directory ${dir}`);
     if (known !== undefined) {
       const inode = await this.#attributes(known).catch(unlessStale);
       if (inode) return inode;
     }
-    checkName(name);
     const question = this.#cache.question();
     let inode: Inode;
     try {

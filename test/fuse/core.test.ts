@@ -172,7 +172,10 @@ describe("fuse core: names", () => {
     ];
     for (const attempt of tries) expect((await rejection(attempt)).code).to.equal("ENAMETOOLONG");
     expect(client.calls).to.deep.equal({});
-    expect(await fs.mkdir(ROOT_INO, Buffer.alloc(255, "x"), 0o755, caller)).to.include({ nlink: 2 });
+    const made = await fs.mkdir(ROOT_INO, Buffer.alloc(255, "x"), 0o755, caller);
+    expect(made).to.include({ nlink: 2 });
+    // Also in a directory of which it is known that no other name is there.
+    expect((await rejection(fs.lookup(made.ino, long, caller))).code).to.equal("ENAMETOOLONG");
   });
 });
 
