@@ -250,17 +250,18 @@ export class FileSystem {
   }
 
   /**
-   * Changes attributes. A size is set before the times are, so that these stay as given. No change at all, which is what a
-   * chown to nobody is, is one of ctime.
+   * Changes attributes. A size is set before the times are, so that these stay as given. No change at all is what the
+   * kernel makes of a chown to nobody: ctime changes, and privileges go.
    */
   async setattr(ino: number, update: AttributeUpdate, _caller: Caller): Promise<Inode> {
     const { size, ...change } = update;
-    const chown = change.uid !== undefined || change.gid !== undefined;
+    const nothing = size === undefined && Object.keys(change).length === 0;
+    const chown = nothing || change.uid !== undefined || change.gid !== undefined;
     const left = chown && change.mode === undefined ? await this.#unprivileged(ino) : undefined;
     if (left !== undefined) change.mode = left;
     let inode: Inode | undefined;
     if (size !== undefined) inode = await this.#files.truncate(this.#cache.inode(ino) ?? (await this.#ask(ino)), size);
-    if (size === undefined || Object.keys(change).length > 0) {
+    if (nothing || Object.keys(change).length > 0) {
       if (change.mode !== undefined) change.mode &= PERMISSIONS;
       const changed = this.#files.setAttributes(ino, change);
       if (changed) return changed;

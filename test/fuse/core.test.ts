@@ -226,11 +226,12 @@ describe("fuse core: files", () => {
     expect(await readAll(fs, handle)).to.equal("abXYef");
   });
 
-  it("changes ctime when nothing else is to change", async () => {
+  it("takes a change of nothing for a chown to nobody: ctime changes, setuid and setgid go", async () => {
     const { fs } = make();
-    const made = await fs.mknod(ROOT_INO, name("f"), 0o600, 0, caller);
+    const made = await fs.mknod(ROOT_INO, name("f"), 0o7751, 0, caller);
     const touched = await fs.setattr(made.ino, {}, caller);
     expect(touched.version).to.be.above(made.version);
+    expect(touched.mode).to.equal(S_IFREG | 0o1751);
   });
 
   it("truncates by open, by inode and by handle, and extends with zeros", async () => {
