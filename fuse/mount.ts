@@ -6,6 +6,7 @@ import { type Binding, type Bound, bind } from "./binding.js";
 import { FileSystem } from "./core.js";
 import { within } from "./deadline.js";
 import type { MountFlags } from "./flags.js";
+import { guard } from "./guard.js";
 import { mountAt } from "./mountinfo.js";
 import { prepareMountpoint } from "./mountpoint.js";
 import { raiseReadAhead } from "./readahead.js";
@@ -75,6 +76,7 @@ export async function mount(params: {
       throw new CairnError("ETIMEDOUT", `commit what was written: the cluster did not take it in ${COMMIT_MS} ms`);
   };
   await raiseReadAhead(mountpoint, options.readAhead, log);
+  await guard(mountpoint, log);
   return {
     mountpoint,
     binding,

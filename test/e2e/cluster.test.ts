@@ -8,7 +8,7 @@ import { cairn, TestCluster } from "../support/cluster.js";
 import { sh } from "../support/run.js";
 
 describe("a cluster on one machine", function () {
-  this.timeout(120_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   before(async () => {
     cluster = await TestCluster.start();
@@ -91,7 +91,7 @@ describe("a cluster on one machine", function () {
 });
 
 describe("starting and stopping a cluster in bad circumstances", function () {
-  this.timeout(60_000);
+  this.timeout(900_000);
   let folder: string;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), "cairn-e2e-"));

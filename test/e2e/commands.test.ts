@@ -6,7 +6,7 @@ import { cairn, cleanEnv, requireFuse, TestCluster } from "../support/cluster.js
 import { sh } from "../support/run.js";
 
 describe("cairn fs", function () {
-  this.timeout(60_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   let scratch: string;
   before(async () => {
@@ -130,7 +130,7 @@ describe("cairn fs", function () {
 });
 
 describe("cairn admin", function () {
-  this.timeout(60_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   before(async () => {
     cluster = await TestCluster.start({ env: { CAIRN_DATANODE_RACK: "/rack-7" } });

@@ -10,7 +10,7 @@ import { until } from "../support/until.js";
 const FILE_MIB = 400;
 
 describe("the loss of a datanode, with four of them", function () {
-  this.timeout(180_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   let scratch: string;
   let lost = 0;
@@ -32,11 +32,11 @@ describe("the loss of a datanode, with four of them", function () {
 
   it("in the middle of a cp is not noticed by it", async () => {
     const target = `${cluster.mount}/data`;
-    const copying = sh(`cp ${scratch}/data ${target}`, { timeoutMs: 120_000 });
+    const copying = sh(`cp ${scratch}/data ${target}`, { timeoutMs: 300_000 });
     copying.catch(() => undefined); // awaited below
     // Killed while it takes part in a pipeline: the datanode that has most of what is written by then.
     await until(() => size(target) > (FILE_MIB / 4) * MIB, {
-      timeoutMs: 60_000,
+      timeoutMs: 300_000,
       what: "a quarter of the file to be written",
     });
     const report = await cluster.report();
@@ -46,7 +46,7 @@ describe("the loss of a datanode, with four of them", function () {
     const atKill = size(target);
     await copying;
     expect(atKill, "bytes written when the datanode was killed").to.be.below(FILE_MIB * MIB);
-    await sh(`echo 3 > /proc/sys/vm/drop_caches; cmp ${scratch}/data ${target}`, { timeoutMs: 120_000 });
+    await sh(`echo 3 > /proc/sys/vm/drop_caches; cmp ${scratch}/data ${target}`, { timeoutMs: 300_000 });
   });
 
   it("is seen while it lasts, and mended by the others without anyone asking", async () => {
@@ -77,7 +77,7 @@ describe("the loss of a datanode, with four of them", function () {
         seenOnPage ||= status.underReplicated > 0;
         return seenByFsck && seenOnPage && fsck.summary.healthy;
       },
-      { timeoutMs: 120_000, what: "under-replicated blocks to be shown and then mended" },
+      { timeoutMs: 300_000, what: "under-replicated blocks to be shown and then mended" },
     );
     expect((await cluster.status()).underReplicated).to.equal(0);
   });
@@ -89,7 +89,7 @@ describe("the loss of a datanode, with four of them", function () {
         const { summary } = await cluster.fsck();
         return summary.healthy && summary.overReplicated === 0;
       },
-      { timeoutMs: 60_000, what: "the extra replicas to be trimmed" },
+      { timeoutMs: 300_000, what: "the extra replicas to be trimmed" },
     );
   });
 });

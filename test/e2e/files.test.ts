@@ -9,10 +9,10 @@ import { until } from "../support/until.js";
 
 /** Real files, of all kinds and sizes: what is on every machine that can build this project. */
 const TREES = ["/usr/include", "/usr/share/doc"];
-const COPY_MS = 240_000;
+const COPY_MS = 900_000;
 
 describe("real files on the mount", function () {
-  this.timeout(COPY_MS);
+  this.timeout(2 * COPY_MS);
   let cluster: TestCluster;
   let scratch: string;
 

@@ -10,7 +10,7 @@ const DISK_MIB = 160;
 const FILE_MIB = 20;
 
 describe("datanodes with full disks", function () {
-  this.timeout(120_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   before(async () => {
     requireFuse();
@@ -42,7 +42,7 @@ describe("datanodes with full disks", function () {
   it("have room again when files were removed", async () => {
     await sh(`rm ${cluster.mount}/copy-*`);
     await until(async () => (await cluster.report()).used < FILE_MIB * MIB, {
-      timeoutMs: 60_000,
+      timeoutMs: 300_000,
       what: "the removed files' blocks to go",
     });
     let said = "";
@@ -52,7 +52,7 @@ describe("datanodes with full disks", function () {
         said = stderr;
         return code === 0;
       },
-      { timeoutMs: 20_000, what: "a file to fit again" },
+      { timeoutMs: 300_000, what: "a file to fit again" },
     ).catch((err: Error) => expect.fail(`${err.message}: ${said}`));
     await sh(`cmp ${cluster.root}/original ${cluster.mount}/again`);
   });

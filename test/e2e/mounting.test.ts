@@ -9,10 +9,10 @@ import { run, sh } from "../support/run.js";
 import { until } from "../support/until.js";
 
 const HELPER = "/sbin/mount.cairn";
-const SLOW = { timeoutMs: 60_000 };
+const SLOW = { timeoutMs: 300_000 };
 
 describe("mounting a cluster", function () {
-  this.timeout(240_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   let folder: string;
   let installed = false;

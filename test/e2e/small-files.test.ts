@@ -3,7 +3,7 @@ import { requireFuse, TestCluster } from "../support/cluster.js";
 import { sh } from "../support/run.js";
 
 describe("small files", function () {
-  this.timeout(180_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   let files: string;
   before(async () => {

@@ -19,7 +19,7 @@ function pattern(length: number, seed = 1): Buffer {
 
 for (const binding of BOTH) {
   describe(`fuse mount (${binding}): what programs do to files`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let mount: TestMount;
     let dir: string;
 
@@ -156,7 +156,7 @@ assert data == b"a" * 131070 + b"xxxxxx" + b"a" * (300000 - 131076)
   });
 
   describe(`fuse mount (${binding}): what programs do to names`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let mount: TestMount;
     let dir: string;
 
@@ -317,7 +317,7 @@ assert os.getxattr("x", "user.big") == b"v" * 60000
   });
 
   describe(`fuse mount (${binding}): a large directory`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     const count = 20_000;
     let mount: TestMount;
 
@@ -339,7 +339,7 @@ assert os.getxattr("x", "user.big") == b"v" * 60000
   });
 
   describe(`fuse mount (${binding}): other clients`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let mount: TestMount;
 
     before(async () => {

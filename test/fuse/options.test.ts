@@ -50,7 +50,7 @@ describe("mounting without being root", () => {
 
 for (const binding of BOTH) {
   describe(`fuse mount (${binding}): options`, function () {
-    this.timeout(60_000);
+    this.timeout(300_000);
     let mount: TestMount | undefined;
     const start = async (settings: TestSettings = {}): Promise<string> => {
       mount = await startMount({ binding, ...settings });

@@ -61,7 +61,7 @@ const QUICK: NodeJS.ProcessEnv = {
   CAIRN_MOUNT_PATIENCE_MS: "120000",
 };
 
-const START_MS = 90_000;
+const START_MS = 300_000;
 
 /** Environment of programs under test: none of our own variables but those given. */
 export function cleanEnv(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
@@ -169,12 +169,12 @@ export class TestCluster {
 
   /** The namenode's page as JSON. */
   async status(): Promise<Report & { health: unknown; events: { severity: string; message: string }[] }> {
-    const reply = await fetch(`http://127.0.0.1:${this.port}/api/status`, { signal: AbortSignal.timeout(5_000) });
+    const reply = await fetch(`http://127.0.0.1:${this.port}/api/status`, { signal: AbortSignal.timeout(60_000) });
     return (await reply.json()) as Awaited<ReturnType<TestCluster["status"]>>;
   }
 
   /** Waits until every block below the root has all its replicas. */
-  async healthy(timeoutMs = 60_000): Promise<Fsck> {
+  async healthy(timeoutMs = 300_000): Promise<Fsck> {
     return until(
       async () => {
         const fsck = await this.fsck();
@@ -185,7 +185,7 @@ export class TestCluster {
   }
 
   /** Waits until the namenode shows a datanode (by its number, 1, 2, …) in a state. */
-  async datanodeIs(number: number, state: string, timeoutMs = 20_000): Promise<void> {
+  async datanodeIs(number: number, state: string, timeoutMs = 300_000): Promise<void> {
     const address = `:${this.datanodePorts[number - 1]}`;
     await until(
       async () => (await this.report()).datanodes.some((d) => d.address.endsWith(address) && d.state === state),

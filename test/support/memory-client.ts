@@ -42,7 +42,7 @@ interface Node {
 export interface MemoryClientOptions {
   clock?: Clock;
   capacity?: Capacity;
-  /** Awaited before every call: to delay it, or to have it fail by throwing. */
+  /** Awaited before every call, and every "read" of content: to delay it, or to have it fail by throwing. */
   before?: (call: string) => Promise<void> | void;
 }
 
@@ -244,6 +244,7 @@ class MemoryMetadata implements Metadata {
     node.content ??= new MemoryContent(ino, this.#clock, {
       commit: (size, change) => this.#change(node, { size, allocated: size, ...change }),
       close: () => onClose(),
+      read: () => this.#before?.("read"),
       largest,
     });
     return node.content;
@@ -462,6 +463,7 @@ class MemoryMetadata implements Metadata {
 interface MemoryHooks {
   commit: (size: number, change: Partial<Inode>) => Inode;
   close: () => void;
+  read: () => Promise<void> | void;
   /** Bytes of the largest read and write. */
   largest: { read: number; write: number };
 }
@@ -504,6 +506,7 @@ class MemoryContent implements FileContent {
   }
 
   async read(offset: number, target: Buffer): Promise<number> {
+    await this.#hooks.read();
     const length = Math.max(0, Math.min(target.length, this.size - offset));
     this.#hooks.largest.read = Math.max(this.#hooks.largest.read, length);
     for (let done = 0; done < length; ) {

@@ -17,7 +17,7 @@ export interface RunOptions {
   readonly input?: string;
 }
 
-const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_TIMEOUT_MS = 300_000;
 /** Output kept of each stream, characters: the rest is dropped. */
 const MAX_OUTPUT = 64 << 20;
 

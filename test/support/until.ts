@@ -5,12 +5,12 @@ const POLL_MS = 20;
 type Truthy<T> = Exclude<T, false | null | undefined | 0 | "">;
 
 /**
- * Resolves to what `condition` gives as soon as that is truthy. Fails after `timeoutMs` (default 5,000), saying what was
+ * Resolves to what `condition` gives as soon as that is truthy. Fails after `timeoutMs` (default 60,000), saying what was
  * waited for.
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 5_000, what }: { timeoutMs?: number; what: string },
+  { timeoutMs = 60_000, what }: { timeoutMs?: number; what: string },
 ): Promise<Truthy<T>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
