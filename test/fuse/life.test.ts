@@ -64,17 +64,6 @@ for (const binding of BOTH) {
       expect((await rejection(unmount(mount.dir, { clock }))).code).to.equal("EINVAL");
     });
 
-    it("has a guard while it lasts, which goes with it, however it ends", async () => {
-      for (const signal of ["SIGTERM", "SIGKILL"] as const) {
-        const mount = await start();
-        const guards = () => countProcesses(`guard of ${mount.dir}`);
-        await until(async () => (await guards()) === 1, { what: "a guard" });
-        mount.server.kill(signal);
-        await mount.exited;
-        await until(async () => (await guards()) === 0, { what: "the guard to go" });
-      }
-    });
-
     it("takes away a mount whose daemon hangs, with whoever waits for it, when forced to", async () => {
       const mount = await start({ hang: "getXattr" });
       await writeFile(join(mount.dir, "f"), "x");
