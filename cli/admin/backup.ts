@@ -65,3 +65,16 @@ export async function restore(path: string, folder: string | undefined): Promise
   const what = `cluster ${cluster} as of edit ${index}, ${entries} entries`;
   await print(folder === undefined ? `${path} is intact: ${what}\n` : `${folder}: ${what}\n`);
 }
+
+/** `cairn admin dump`: a backup as text on standard output. */
+export async function dump(source: AsyncIterable<Uint8Array>): Promise<void> {
+  const { dumpBackup } = await import("../../namenode/offline.js");
+  for await (const piece of dumpBackup(source)) await print(piece);
+}
+
+/** `cairn admin load`: makes a namenode's data folder from a dump. */
+export async function load(path: string, folder: string): Promise<void> {
+  const { loadDump } = await import("../../namenode/offline.js");
+  const { cluster, index, entries } = await loadDump(readBackupFile(path), folder);
+  await print(`${folder}: cluster ${cluster} as of edit ${index}, ${entries} records\n`);
+}

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { Duty } from "../../proto/gen/types.js";
 import { percentage, timeSpan } from "../options.js";
 import { defineWhere, findNamenode, findSecret, type WhereOptions } from "../where.js";
+import { defineCare } from "./care.js";
 
 /** `cairn admin`: what an operator asks of a cluster. */
 export function define(command: Command): void {
@@ -37,26 +38,6 @@ function defineBalance(command: Command): void {
       const [{ balance }, { withNamenode }] = await Promise.all([import("./balance.js"), import("./connect.js")]);
       await withNamenode(findNamenode(options), findSecret(options), (link) => balance(link, options.threshold * 1e6));
     });
-}
-
-/** What keeps the names safe from the loss of the namenode's disks. */
-function defineCare(command: Command): void {
-  defineWhere(
-    command
-      .command("backup <file>")
-      .description("write a backup of all names, as of one moment, while the cluster runs (-: to standard output)"),
-  ).action(async (file: string, options: WhereOptions) => {
-    const [{ backup }, { withNamenode }] = await Promise.all([import("./backup.js"), import("./connect.js")]);
-    await withNamenode(findNamenode(options), findSecret(options), (link) => backup(link, file));
-  });
-  command
-    .command("restore <file> <folder>")
-    .description("make the data folder of a namenode, which must not run, from a backup (-: from standard input)")
-    .action(async (file: string, folder: string) => (await import("./backup.js")).restore(file, folder));
-  command
-    .command("check-backup <file>")
-    .description("read a backup from beginning to end, and say whether it is intact")
-    .action(async (file: string) => (await import("./backup.js")).restore(file, undefined));
 }
 
 /** What takes a datanode, named by its number or address, out of service and back. */

@@ -32,7 +32,7 @@ export interface Restored {
 }
 
 /** The entries of a backup, checked on the way. EBADMSG: it is damaged; EINVAL: it is none, or of another format. */
-export async function readBackup(source: AsyncIterable<Uint8Array>): Promise<Entries> {
+export async function readBackup(source: AsyncIterable<Uint8Array>): Promise<Entries & { header: BackupHeader }> {
   const sections = readSections(source);
   const first = await sections.next();
   const notOurs = new CairnError("EINVAL", "this is not a backup of a namenode");

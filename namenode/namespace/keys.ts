@@ -130,9 +130,9 @@ export const sessionOfHeld = (key: Key): number => readU64(key, 1);
 /** The inode in a key of what is held. */
 export const inoOfHeld = (key: Key): number => readU64(key, 9);
 /** (ino, session) → nothing: the same the other way round. (Of before there could be several holders, there is none.) */
-export const holderKey = (ino: number, session: number): Key => `O${u64(ino)}${u64(session)}`;
+export const holderKey = (ino: number, session: number): Key => `P${u64(ino)}${u64(session)}`;
 /** All sessions that hold an inode. */
-export const holdersOf = (ino: number): RangeOptions => prefix(`O${u64(ino)}`);
+export const holdersOf = (ino: number): RangeOptions => prefix(`P${u64(ino)}`);
 
 /** session → nothing: a session that has locks, or had. */
 export const lockingKey = (session: number): Key => `K${u64(session)}`;
