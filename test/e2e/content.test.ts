@@ -240,7 +240,7 @@ with open("mapped", "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
 };
 
 describe("what programs do to the content of files", function () {
-  this.timeout(120_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   let scratch: string;
 
@@ -257,13 +257,13 @@ describe("what programs do to the content of files", function () {
   for (const [what, program] of Object.entries(PROGRAMS)) {
     it(what, async () => {
       const input = `${PRELUDE}${program}`;
-      const { code, stderr } = await run("python3", ["-"], { cwd: cluster.mount, input, timeoutMs: 60_000 });
+      const { code, stderr } = await run("python3", ["-"], { cwd: cluster.mount, input, timeoutMs: 300_000 });
       expect(code, stderr).to.equal(0);
     });
   }
 
   it("gives cp and tar the holes of a file, and takes them", async () => {
-    const options = { cwd: cluster.mount, timeoutMs: 60_000 };
+    const options = { cwd: cluster.mount, timeoutMs: 300_000 };
     const blocks = async (path: string) => Number(await sh(`stat -c %b ${path}`, options));
     await sh(
       "truncate -s 300M holey && for at in 0 100 299; do echo $at | dd of=holey bs=1M seek=$at conv=notrunc status=none; done",
@@ -281,7 +281,7 @@ describe("what programs do to the content of files", function () {
   });
 
   it("copies a large file without moving its bytes", async () => {
-    const options = { cwd: cluster.mount, timeoutMs: 100_000 };
+    const options = { cwd: cluster.mount, timeoutMs: 300_000 };
     await sh("head -c 150M /dev/urandom > large && cp large clone && cmp large clone", options);
     const ids = async (path: string) => (await cluster.fsck(path)).files[0]!.blocks.map(({ id }) => id);
     const blocks = await ids("/large");
@@ -294,7 +294,7 @@ describe("what programs do to the content of files", function () {
   });
 
   it("copies files and folders with cairn fs cp, which moves no bytes either", async () => {
-    const options = { cwd: cluster.mount, timeoutMs: 60_000 };
+    const options = { cwd: cluster.mount, timeoutMs: 300_000 };
     const cp = (...args: string[]) => cluster.cairn(["fs", "cp", ...args]);
     await sh(
       "mkdir -p tree/below && head -c 3M /dev/urandom > tree/below/file && ln -s below/file tree/link && echo a > tree/a",
@@ -340,13 +340,16 @@ os.pwrite(fd, b"later", 100)
 os.fsync(fd)
 same(open("pages", "rb").read(), want[:100] + b"later" + want[105:])
 `;
-    const options = { cwd: cluster.mount, input: `${PRELUDE}${program}`, timeoutMs: 110_000 };
+    const options = { cwd: cluster.mount, input: `${PRELUDE}${program}`, timeoutMs: 300_000 };
     const reading = run("python3", ["-"], options);
     const count = async () => (await cluster.fsck("/pages")).files[0]?.blocks.length ?? 0;
     const ended = reading.then(({ stderr }) => Promise.reject(new Error(`the reader ended: ${stderr}`)));
     const settled = (async () => {
-      await until(() => existsSync(join(cluster.root, "ready")), { timeoutMs: 60_000, what: "the file to be written" });
-      await until(async () => (await count()) <= 8, { timeoutMs: 60_000, what: "the file to be in a few blocks" });
+      await until(() => existsSync(join(cluster.root, "ready")), {
+        timeoutMs: 300_000,
+        what: "the file to be written",
+      });
+      await until(async () => (await count()) <= 8, { timeoutMs: 300_000, what: "the file to be in a few blocks" });
     })();
     await Promise.race([settled, ended]).finally(() => writeFileSync(join(cluster.root, "enough"), ""));
     const { code, stderr } = await reading;

@@ -13,7 +13,7 @@ const COUNTERS = 8;
 const ROUNDS = 15;
 
 describe("locks on two mounts", function () {
-  this.timeout(180_000);
+  this.timeout(900_000);
   let cluster: TestCluster;
   let second: ChildProcess;
   const lockers: Locker[] = [];
@@ -29,7 +29,7 @@ describe("locks on two mounts", function () {
     mkdirSync(dir);
     const args = [CAIRN, "mount", dir, "--binding", "kernel", "--namenode", `http://127.0.0.1:${cluster.port}`];
     second = spawn(process.execPath, args, { stdio: "ignore", env: cluster.env });
-    await until(() => mountAt(dir), { timeoutMs: 60_000, what: "the second mount" });
+    await until(() => mountAt(dir), { timeoutMs: 300_000, what: "the second mount" });
   });
   after(() => cluster?.destroy());
   beforeEach(() => {
@@ -128,7 +128,7 @@ describe("locks on two mounts", function () {
           if (!isOver) b.interrupt();
           return isOver;
         },
-        { timeoutMs: 60_000, what: "the one who waits to stop" },
+        { timeoutMs: 300_000, what: "the one who waits to stop" },
       );
       expect(await answer).to.equal("EINTR");
       await a.now(unlock);

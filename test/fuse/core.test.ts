@@ -605,7 +605,7 @@ describe("fuse core: what others change", () => {
     expect(watch.open()).to.deep.equal([a]);
     for (const text of ["a", "b"]) await client.meta.unlink(ROOT_INO, name(text), true);
     watch.tell({ attributes: [a!, b!], nameless: [a!, b!] });
-    await until(() => client.held.size === 1, { timeoutMs: 20_000, what: "what is not open to be given up" });
+    await until(() => client.held.size === 1, { timeoutMs: 60_000, what: "what is not open to be given up" });
     expect([...client.held]).to.deep.equal([a]);
     expect((await fs.getattr(a!, caller)).nlink).to.equal(0);
     await fs.release(handle);
@@ -628,7 +628,7 @@ describe("fuse core: what others change", () => {
     go();
     const { handle, inode } = await opening;
     expect(inode.ino).to.equal(ROOT_INO + 1);
-    await until(() => client.held.size === 1, { timeoutMs: 20_000, what: "the other one to be given up" });
+    await until(() => client.held.size === 1, { timeoutMs: 60_000, what: "the other one to be given up" });
     expect([...client.held]).to.deep.equal([inode.ino]);
     await fs.release(handle);
     await until(() => client.held.size === 0, { what: "the file to be given up" });

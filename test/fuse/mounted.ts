@@ -10,7 +10,7 @@ import { until } from "../support/until.js";
 
 const SERVER = fileURLToPath(new URL("serve-memory.js", import.meta.url));
 /** How long a shell command on a mount may take, ms. */
-const COMMAND_MS = 120_000;
+const COMMAND_MS = 240_000;
 
 /** The bindings that every test on a real mount is run with. */
 export const BOTH = ["kernel", "fuse-native"] as const;
@@ -70,7 +70,7 @@ export async function startMount(settings: TestSettings = {}): Promise<TestMount
     },
   };
   try {
-    await until(async () => ended || (await mountAt(dir)), { timeoutMs: 60_000, what: `a mount on ${dir}` });
+    await until(async () => ended || (await mountAt(dir)), { timeoutMs: 240_000, what: `a mount on ${dir}` });
   } catch (err) {
     await mount.remove();
     throw err;

@@ -378,6 +378,42 @@ describe("fuse kernel: a server that dies while a thread of it hangs in the kern
   }
 });
 
+describe("fuse kernel: a directory of 100,000 entries", function () {
+  this.timeout(300_000);
+  const count = 100_000;
+  let mount: TestMount | undefined;
+  after(() => mount?.remove());
+
+  it("is listed whole and once, and goes on where seekdir says", async () => {
+    mount = await startMount({ binding: "kernel", populate: count });
+    await python(
+      `
+libc = ctypes.CDLL(None, use_errno=True)
+libc.opendir.restype = libc.readdir.restype = ctypes.c_void_p
+libc.telldir.restype = ctypes.c_long
+libc.telldir.argtypes = libc.readdir.argtypes = [ctypes.c_void_p]
+libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+d = libc.opendir(b".")
+def next():
+    e = libc.readdir(d)
+    return None if not e else ctypes.string_at(e + 19).decode()
+seen = []
+while True:
+    at = libc.telldir(d)
+    name = next()
+    if name is None: break
+    seen.append((at, name))
+assert len(set(n for _, n in seen)) == len(seen) == ${count + 2}
+for i in (99999, 3, 50000, 49999, 100001, 1, 77777):
+    libc.seekdir(d, seen[i][0])
+    assert next() == seen[i][1], i
+`,
+      mount.dir,
+    );
+    expect((await shell("ls -f | wc -l", mount.dir)).trim()).to.equal(String(count + 2));
+  });
+});
+
 describe("fuse kernel: the guard", function () {
   this.timeout(300_000);
 
