@@ -269,9 +269,14 @@ export class BlockWriter {
       failure = await stream.ended;
       this.#stream = undefined;
       this.#throwIfDiscarded();
-      if (failure === undefined) return;
+      // All may have been acknowledged already, and the link lost, before we came to look.
+      if (failure === undefined || this.#acknowledgedAll) return;
       this.#io.log.warn({ block: this.#block, err: failure.message }, "a write pipeline broke");
     }
+  }
+
+  get #acknowledgedAll(): boolean {
+    return this.#state === "finished";
   }
 
   async #connect(failure: PipelineError | undefined): Promise<WriteStream> {

@@ -50,6 +50,8 @@ const OPERATIONS = {
   read: 14,
   readOther: 8,
   truncate: 4,
+  punch: 3,
+  copy: 4,
   rename: 5,
   unlink: 3,
   list: 3,
@@ -165,6 +167,10 @@ export class Actor {
         return this.#readOther();
       case "truncate":
         return this.#withFile((file) => this.#truncate(file));
+      case "punch":
+        return this.#withFile((file) => this.#punch(file));
+      case "copy":
+        return this.#withFile((file) => this.#copy(file));
       case "rename":
         return this.#withFile((file) => this.#rename(file));
       case "unlink":
@@ -334,6 +340,42 @@ export class Actor {
     await this.#content(file, `truncate to ${size}`, async (content) => {
       const version = file.content.begin(after);
       await content.truncate(size);
+      file.content.confirm(version, "acknowledged", this.#lastIndex);
+    });
+  }
+
+  async #punch(file: FileState): Promise<void> {
+    const after = Buffer.from(file.content.latest.value);
+    const offset = this.#random.int(0, MAX_BYTES);
+    const length = this.#random.int(1, MAX_BYTES);
+    after.fill(0, Math.min(offset, after.length), Math.min(offset + length, after.length));
+    await this.#content(file, `punch ${length} at ${offset}`, async (content) => {
+      const version = file.content.begin(after);
+      await content.allocate(offset, length, { zero: true, keepSize: true });
+      file.content.confirm(version, "acknowledged", this.#lastIndex);
+    });
+  }
+
+  /** Copies from another file of this actor's, by reference. */
+  async #copy(file: FileState): Promise<void> {
+    const others = [...this.names.latest.value.values()].filter((ino) => ino !== file.ino && this.files.has(ino));
+    if (others.length === 0) return;
+    const source = this.files.get(this.#random.pick(others))!;
+    const bytes = source.content.latest.value;
+    if (source.tainted || bytes.length === 0) return;
+    const from = this.#random.int(0, bytes.length - 1);
+    const before = file.content.latest.value;
+    const offset = this.#random.int(0, Math.min(before.length, MAX_BYTES - 1));
+    const length = Math.min(this.#random.int(1, MAX_BYTES), bytes.length - from, MAX_BYTES - offset);
+    const after = Buffer.alloc(Math.max(before.length, offset + length));
+    before.copy(after);
+    bytes.copy(after, offset, from, from + length);
+    const what = `copy ${length} at ${from} of ${this.#of(source)} to ${offset}`;
+    await this.#content(file, what, async (content) => {
+      source.open ??= this.#client!.open(await this.#meta.getInode(source.ino));
+      const version = file.content.begin(after);
+      const { copied } = await content.copyFrom(source.open, from, offset, length);
+      this.#checker.check(copied === length, `${this.name}: ${what} copies all, not ${copied} bytes`);
       file.content.confirm(version, "acknowledged", this.#lastIndex);
     });
   }

@@ -132,6 +132,7 @@ export class SimNetwork {
   }
 
   readonly #listen = async (process: Process, options: Parameters<Listen>[0]): Promise<LinkServer> => {
+    if (!process.alive) return new Promise(() => {}); // it has died on its way here
     const { name } = process.machine;
     const port = options.port || this.#nextPort++;
     const address = `${name}:${port}`;
