@@ -88,7 +88,7 @@ export class Faults {
   }
 
   /** Everything is mended and runs. */
-  async mend(): Promise<void> {
+  mend(): void {
     const { network, datanodes } = this.#cluster;
     network.mend();
     network.breakChance = 0;
@@ -102,16 +102,16 @@ export class Faults {
       daemon.process.cont();
     }
     for (const { daemon } of this.#actors) daemon.process.cont();
-    await this.#revive();
+    this.#revive();
   }
 
   /** Starts all daemons and clients that are down; a datanode that has given up a volume again, as its operator would. */
-  async #revive(): Promise<void> {
+  #revive(): void {
     const { namenode, datanodes } = this.#cluster;
-    if (!namenode.process.alive) void this.#cluster.startNamenode();
+    if (!namenode.process.alive) this.#start(() => this.#cluster.startNamenode());
     for (const daemon of datanodes) {
       const isWhole = daemon.running?.figures().volumes.every(({ failed }) => !failed);
-      if (!daemon.process.alive || isWhole === false) void this.#cluster.startDatanode(daemon);
+      if (!daemon.process.alive || isWhole === false) this.#start(() => this.#cluster.startDatanode(daemon));
     }
     for (const actor of this.#actors) if (!actor.daemon.process.alive) actor.start();
   }
@@ -150,7 +150,7 @@ export class Faults {
     await Promise.race([this.#cluster.closeNamenode(), time.sleep(20_000)]);
     if (namenode.process !== process) return;
     process.kill();
-    await this.#cluster.startNamenode();
+    this.#start(() => this.#cluster.startNamenode());
   }
 
   async killDatanode(): Promise<void> {
@@ -181,7 +181,12 @@ export class Faults {
     this.#tell(`${process.name} ${how}`);
     process.kill();
     await this.#last();
-    if (daemon.process === process) await start();
+    if (daemon.process === process) this.#start(start);
+  }
+
+  /** Starts a program; nobody waits until it serves: it may be killed before. */
+  #start(start: () => Promise<void>): void {
+    start().catch((err) => this.#checker.fatal(err));
   }
 
   async #stopped(daemon: Daemon): Promise<void> {
@@ -258,7 +263,7 @@ export class Faults {
     daemon.platter.lastDisaster = this.#cluster.time.now;
     await this.#last();
     daemon.machine.on = true;
-    if (!daemon.process.alive) await this.#cluster.startDatanode(daemon);
+    if (!daemon.process.alive) this.#start(() => this.#cluster.startDatanode(daemon));
   }
 
   async brokenDisk(): Promise<void> {
@@ -270,7 +275,7 @@ export class Faults {
     daemon.platter.broken.clear();
     this.#tell(`the disk of ${daemon.machine.name} is back`);
     daemon.process.kill();
-    await this.#cluster.startDatanode(daemon);
+    this.#start(() => this.#cluster.startDatanode(daemon));
   }
 
   async flippedBits(): Promise<void> {
@@ -291,8 +296,10 @@ export class Faults {
     this.#tell(`everything loses power; edits up to ${left} are left`);
     for (const actor of this.#actors) actor.rollBack(left);
     await this.#last();
-    if (!namenode.process.alive) await this.#cluster.startNamenode();
-    for (const daemon of datanodes) if (!daemon.process.alive) await this.#cluster.startDatanode(daemon);
+    if (!namenode.process.alive) this.#start(() => this.#cluster.startNamenode());
+    for (const daemon of datanodes) {
+      if (!daemon.process.alive) this.#start(() => this.#cluster.startDatanode(daemon));
+    }
     for (const actor of this.#actors) if (!actor.daemon.process.alive) actor.start();
   }
 

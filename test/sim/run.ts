@@ -89,7 +89,7 @@ function drive(cluster: SimCluster, checker: Checker, actors: Actor[], random: R
     faults.stop();
     await when(cluster, () => faults.underWay === 0);
     checker.tell("** no further faults");
-    await faults.mend();
+    faults.mend();
     for (const actor of actors) actor.stopped = true;
     const finish = cluster.time.now + FINISH_MS;
     await when(cluster, () => actors.every(({ idle }) => idle) || cluster.time.now > finish);
