@@ -12,6 +12,7 @@ import { type Network, webSockets } from "../proto/network.js";
 import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
 import { Backups } from "./care/backups.js";
+import { recount } from "./care/recount.js";
 import type { BlockUse } from "./contract.js";
 import { JournaledEditor } from "./editor.js";
 import { createHttp } from "./http/http.js";
@@ -111,6 +112,7 @@ export class Namenode {
     this.#closers.push(() => backups.close());
     const blocks = new Blocks({
       backups,
+      recount: () => recount({ store: storage.store, editor, clock, log }),
       kv: editor.kv,
       editor,
       room: () => editor.room(),

@@ -1,4 +1,5 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import type { CairnClient } from "../../client/contract.js";
 import { Duty } from "../../proto/gen/types.js";
 import { percentage, timeSpan } from "../options.js";
 import { defineWhere, findNamenode, findSecret, type WhereOptions } from "../where.js";
@@ -12,19 +13,34 @@ export function define(command: Command): void {
       const [{ report }, { withNamenode }] = await Promise.all([import("./report.js"), import("./connect.js")]);
       await withNamenode(findNamenode(options), findSecret(options), (link) => report(link, options.json === true));
     });
-  defineWhere(
-    command.command("fsck [path]").description("check every block below a path; exit status 1 unless all is well"),
-  )
-    .option("--json", "for programs: every file with its blocks, and a summary")
-    .option("--files", "list healthy files too, with their blocks")
-    .action(async (path: string | undefined, options: WhereOptions & { json?: boolean; files?: boolean }) => {
-      const [{ fsck }, { withNamenode }] = await Promise.all([import("./fsck.js"), import("./connect.js")]);
-      await withNamenode(findNamenode(options), findSecret(options), (link) => fsck(link, path ?? "/", options));
-    });
+  defineFsck(command);
   defineService(command);
   defineBalance(command);
   defineCare(command);
 }
+
+function defineFsck(command: Command): void {
+  defineWhere(
+    command.command("fsck [path]").description("check every block below a path; exit status 1 unless all was well"),
+  )
+    .option("--json", "for programs: every file with its blocks, and a summary")
+    .option("--files", "list healthy files too, with their blocks")
+    .option("--repair", "have bad replicas verified and missing ones made at once; correct the counters")
+    .addOption(new Option("--move", "move files with lost blocks to /lost+found").conflicts("delete"))
+    .addOption(new Option("--delete", "remove files with lost blocks").conflicts("move"))
+    .action(async (path: string | undefined, options: WhereOptions & FsckFlags) => {
+      const [{ fsck }, { withNamenode }] = await Promise.all([import("./fsck.js"), import("./connect.js")]);
+      const lost = options.move ? "move" : options.delete ? "delete" : undefined;
+      const check = (client?: CairnClient) =>
+        withNamenode(findNamenode(options), findSecret(options), (link) =>
+          fsck(link, path ?? "/", { ...options, ...(lost !== undefined && { lost }) }, client),
+        );
+      if (lost === undefined) await check();
+      else await (await import("../fs/client.js")).withClient(options, check);
+    });
+}
+
+type FsckFlags = { json?: boolean; files?: boolean; repair?: boolean; move?: boolean; delete?: boolean };
 
 /** What moves replicas between datanodes. */
 function defineBalance(command: Command): void {

@@ -2,14 +2,18 @@ import { type Clock, type Timer, toMs } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { CallContext, Dispatcher } from "../../proto/dispatch.js";
-import { Admin, Registry as RegistryService } from "../../proto/gen/services.js";
+import { Admin, DatanodeCommands, Registry as RegistryService } from "../../proto/gen/services.js";
 import {
   type AdministerDatanodeEdit,
   type Block,
   type DatanodeAddress,
   Duty,
   type Edit,
+  type FsckBlockInit,
+  type FsckReplyInit,
+  type FsckRequest,
   type LocatedBlock,
+  type RecountReplyInit,
   type StatusReplyInit,
 } from "../../proto/gen/types.js";
 import type { Backups } from "../care/backups.js";
@@ -60,6 +64,8 @@ export interface BlocksOptions {
   room?: () => Promise<void> | undefined;
   /** Makes backups of the store. */
   backups: Pick<Backups, "backup">;
+  /** Counts files, directories and blocks anew. */
+  recount: () => Promise<RecountReplyInit>;
   /** What the status says of the rest of the namenode: version, startedMs, sessions. */
   about?: () => StatusReplyInit;
 }
@@ -148,11 +154,11 @@ export class Blocks implements BlockManager {
     });
     dispatcher.serve(Admin, {
       status: () => this.status(),
-      fsck: (request) =>
-        fsck({ kv: this.#options.kv, use: this.#options.use, replicas: (b) => this.replicas(b) }, request),
-      balance: (request) => this.#balancer.request(request),
+      fsck: (request) => this.#fsck(request),
       administer: (request) => this.#administration.administer(request),
+      balance: (request) => this.#balancer.request(request),
       backup: (request, { link }) => this.#options.backups.backup(request, link),
+      recount: () => this.#options.recount(),
     });
   }
 
@@ -260,6 +266,32 @@ export class Blocks implements BlockManager {
       lastIndex: editor.lastIndex,
       syncedIndex: editor.syncedIndex,
     };
+  }
+
+  #fsck(request: FsckRequest): FsckReplyInit {
+    const { kv, use } = this.#options;
+    if (request.repair && request.cursor.length === 0)
+      for (const { commands } of this.#datanodes.live()) commands?.push(DatanodeCommands.fullReport, {});
+    const reply = fsck({ kv, use, replicas: (b) => this.replicas(b) }, request);
+    if (request.repair) {
+      for (const { blocks } of reply.files ?? []) for (const found of blocks ?? []) this.#mend(found);
+      this.#monitor.kick();
+    }
+    return reply;
+  }
+
+  /** Has what is wrong with a block looked at again: the queue of repairs gets it right, and its replicas are verified. */
+  #mend({ block, live = [], corrupt = [], wanted = 0 }: FsckBlockInit): void {
+    const known = block === undefined ? undefined : this.#options.use.committed(block.id ?? 0);
+    if (known === undefined || wanted === 0) return;
+    const id = block!.id!;
+    this.#map.refresh(id);
+    if (corrupt.length === 0 && live.length >= wanted) return;
+    for (const datanode of [...live, ...corrupt]) {
+      const holder = this.#datanodes.get(datanode);
+      if (holder !== undefined)
+        this.#verifications.request(holder, { id, generation: known.generation, length: known.length });
+    }
   }
 
   /** Works a datanode's report off after those before it. */

@@ -1,6 +1,6 @@
 import { CairnError } from "../../common/errors.js";
 import { MAX_FSCK_PAGE } from "../../common/limits.js";
-import type { Block, FsckFileInit, FsckReplyInit, FsckRequest, Inode } from "../../proto/gen/types.js";
+import type { Block, FileRange, FsckFileInit, FsckReplyInit, FsckRequest, Inode } from "../../proto/gen/types.js";
 import type { BlockReplicas, BlockUse } from "../contract.js";
 import { dentriesAfter, extentKey, extentsOf, nameOfDentry } from "../namespace/keys.js";
 import { extentOf, readDentry, readInode } from "../namespace/records.js";
@@ -103,6 +103,11 @@ function pathOf(stack: readonly Level[]): Buffer {
   return Buffer.from(stack.map((l) => l.after.toString("latin1")).join("/"), "latin1");
 }
 
+/** Whether any replica can be read now. */
+function isReadable({ live, leaving, resting, absent }: BlockReplicas): boolean {
+  return live.length + leaving.length + resting.length > absent.length;
+}
+
 function continuation(path: Buffer, offset: number): Buffer {
   return Buffer.concat([path, Buffer.from(`\0${offset}`)]);
 }
@@ -126,7 +131,7 @@ class Page {
   /** Adds a file's blocks from an offset on. @returns the offset to go on from, when they were too many. */
   file(path: Buffer, inode: Inode, from: number): number | undefined {
     const { kv, use, replicas } = this.#parts;
-    const ids = new Set<number>();
+    const pieces = new Map<number, FileRange[]>();
     let next: number | undefined;
     for (const [key, value] of kv.range({ gte: extentKey(inode.ino, from), lt: extentsOf(inode.ino).lt })) {
       const extent = extentOf(key, value);
@@ -135,14 +140,19 @@ class Page {
         break;
       }
       this.#extents++;
-      ids.add(extent.block);
+      const { offset, length } = extent;
+      const found = pieces.get(extent.block);
+      if (found === undefined) pieces.set(extent.block, [{ offset, length }]);
+      else found.push({ offset, length });
     }
-    const blocks = [...ids].map((id) => {
+    const blocks = [...pieces].map(([id, ranges]) => {
       const record = use.committed(id);
       if (record === undefined)
         throw new CairnError("EIO", `inode ${inode.ino} refers to block ${id}, which is not known`);
       const block = { id, generation: record.generation, length: record.length };
-      return { block, ...replicas(block), wanted: record.wanted };
+      const found = replicas(block);
+      const lost = record.wanted > 0 && !isReadable(found) ? ranges : [];
+      return { block, ...found, wanted: record.wanted, lost };
     });
     this.#files.push({ path, ino: inode.ino, size: inode.size, policy: inode.policy, blocks });
     return next;

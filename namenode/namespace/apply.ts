@@ -8,6 +8,7 @@ import { Change } from "./edits/change.js";
 import {
   administerDatanode,
   format,
+  recount,
   registerDatanode,
   reserveBlockIds,
   reserveGenerations,
@@ -51,6 +52,7 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.clone !== null) return clone(change, edit.clone);
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
   if (edit.administerDatanode !== null) return administerDatanode(change, edit.administerDatanode);
+  if (edit.recount !== null) return recount(change, edit.recount);
   if (edit.restore !== null) return restore(change, edit.restore);
   if (edit.format !== null) return format(change, edit.format);
   throw new InvariantError(`edit ${change.index} does something this version knows`);

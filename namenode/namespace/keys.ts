@@ -55,6 +55,9 @@ export const CLUSTER: Key = "A";
 /** ino → Inode */
 export const inodeKey = (ino: number): Key => `I${u64(ino)}`;
 
+/** All inodes, those without a name too. */
+export const INODES: RangeOptions = prefix("I");
+
 /** (directory, name) → DentryRecord */
 export const dentryKey = (dir: number, name: Uint8Array): Key => `D${u64(dir)}${nameKey(name)}`;
 /** All names of a directory, in the order of their bytes. */
@@ -81,6 +84,8 @@ export const offsetOfExtent = (key: Key): number => readU64(key, 9);
 
 /** block id → BlockRecord */
 export const blockKey = (id: number): Key => `B${u64(id)}`;
+/** All blocks that a file refers to. */
+export const BLOCKS: RangeOptions = prefix("B");
 /** Blocks with from <= id < to. */
 export const blocksWithin = (from: number, to: number): RangeOptions => ({ gte: blockKey(from), lt: blockKey(to) });
 /** The block id in a block's key. */

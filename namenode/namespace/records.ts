@@ -67,7 +67,7 @@ export function readCall(kv: KeyValue, session: number, sequence: number): CallR
 }
 
 /** The cluster's counters. The store must have been formatted. */
-export function readCluster(kv: KeyValue): ClusterRecord {
+export function readCluster(kv: Pick<KeyValue, "get">): ClusterRecord {
   const bytes = kv.get(CLUSTER);
   invariant(bytes !== undefined, "the store has a cluster record");
   return ClusterRecord.decode(bytes);

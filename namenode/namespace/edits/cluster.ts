@@ -5,6 +5,7 @@ import {
   ClusterRecord,
   Duty,
   type FormatEdit,
+  type RecountEdit,
   RegisterDatanodeEdit,
   type RestoreEdit,
 } from "../../../proto/gen/types.js";
@@ -65,6 +66,13 @@ export function restore(change: Change, { last }: RestoreEdit): void {
   cluster.restored = change.time;
   cluster.lostAfter = last;
   cluster.lostUntil = change.index;
+}
+
+/** The counters were wrong by a difference that has been counted, whatever has changed since. */
+export function recount({ cluster }: Change, { files, directories, blocks }: RecountEdit): void {
+  cluster.files += files;
+  cluster.directories += directories;
+  cluster.blocks += blocks;
 }
 
 /** A datanode that is new, or whose address or rack has changed. */

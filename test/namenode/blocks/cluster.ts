@@ -152,7 +152,8 @@ export class TestCluster implements BlockUse {
       return seed / 0x80000000;
     };
     const backups = new Backups({ store: kv, clock, log: silentLogger, version: "test" });
-    const tools = { clock, log: silentLogger, random, backups };
+    const recount = () => Promise.resolve({});
+    const tools = { clock, log: silentLogger, random, backups, recount };
     this.blocks = new Blocks({ kv, editor: this.editor, use: this, settings, ...tools });
     this.blocks.register(this.dispatcher);
     this.blocks.start();

@@ -1,7 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { readBlock } from "../../../namenode/namespace/records.js";
-import type { FsckFile } from "../../../proto/gen/types.js";
+import { type FsckFile, ReplicaChangeState as State } from "../../../proto/gen/types.js";
 import { TestCluster } from "./cluster.js";
 
 const DIR = 0o040755;
@@ -86,6 +86,7 @@ describe("namenode/blocks: fsck", () => {
         resting: [],
         absent: [],
         wanted: 3,
+        lost: [],
       },
       {
         block: { id: second, generation: 1, length: 100 },
@@ -95,7 +96,37 @@ describe("namenode/blocks: fsck", () => {
         resting: [],
         absent: [],
         wanted: 3,
+        lost: [],
       },
+    ]);
+  });
+
+  it("says which bytes of a file are lost, and with repair has bad replicas verified again", async () => {
+    const c = new Tree();
+    const nodes = await c.joinMany(3);
+    const ino = c.make(1, "file");
+    const [, second] = c.write(ino, 2, 2);
+    const block = { id: second!, generation: 1, length: 100 };
+    for (const node of nodes) {
+      node.store(block);
+      await node.report(block, State.CORRUPT);
+    }
+    const [file] = (await c.all(1, 10)).files;
+    const lost = file!.blocks.map((b) => b.lost.map(({ offset, length }) => [offset, length]));
+    expect(lost).to.deep.equal([
+      [],
+      [
+        [200, 50],
+        [250, 50],
+      ],
+    ]);
+    // Its datanodes read it again, and find it well.
+    await c.fsck({ ino: 1, limit: 10, repair: true });
+    for (const node of nodes) await node.report(block, State.VERIFIED);
+    const [again] = (await c.all(1, 10)).files;
+    expect(again!.blocks.map((b) => [b.live.length, b.corrupt.length, b.lost.length])).to.deep.equal([
+      [3, 0, 0],
+      [3, 0, 0],
     ]);
   });
 
