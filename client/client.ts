@@ -172,6 +172,10 @@ class Client implements CairnClient {
     return this.#io.session.cluster;
   }
 
+  get trashMs(): number {
+    return this.#io.session.trashMs;
+  }
+
   get policy(): Policy {
     return this.#io.session.policy;
   }

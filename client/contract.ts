@@ -259,6 +259,8 @@ export interface CairnClient {
   /** The cluster's id and default policy. */
   readonly cluster: string;
   readonly policy: Policy;
+  /** How long the trash keeps what a person removes, ms; 0: there is none. */
+  readonly trashMs: number;
   /** The content of a regular file: the same object for the same inode, counted. Close-to-open: sees all commits so far. */
   open(inode: Inode): FileContent;
   /** Flushes every open file, ends the session, closes all connections. */

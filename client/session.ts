@@ -131,6 +131,11 @@ export class Session {
     return this.#reply.policy;
   }
 
+  /** How long the trash keeps what is removed, ms; 0: there is none. */
+  get trashMs(): number {
+    return this.#reply.trashMs;
+  }
+
   /** Blocks of at most so many bytes are to be committed inline. */
   get inlineBytes(): number {
     return this.#reply.inlineBytes;

@@ -38,6 +38,7 @@ export async function subtree(client: CairnClient, path: string): Promise<CairnC
     locks: client.locks, // on files, whose numbers are the same
     cluster: client.cluster,
     policy: client.policy,
+    trashMs: client.trashMs,
     open: (inode) => client.open(inode),
     close: () => client.close(),
   };

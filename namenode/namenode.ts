@@ -13,6 +13,7 @@ import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
 import { Backups } from "./care/backups.js";
 import { recount } from "./care/recount.js";
+import { TrashExpiry } from "./care/trash.js";
 import type { BlockUse } from "./contract.js";
 import { JournaledEditor } from "./editor.js";
 import { createHttp } from "./http/http.js";
@@ -145,6 +146,17 @@ export class Namenode {
     blocks.start();
     this.#closers.push(() => blocks.close());
 
+    const trash = new TrashExpiry({
+      editor,
+      room: () => editor.room(),
+      clock,
+      log,
+      trashMs: settings.trashMs,
+      mayHaveOpen: (ino, except) => callbacks.mayHaveOpen(ino, except),
+    });
+    trash.start();
+    this.#closers.push(() => trash.close());
+
     const service = new NamespaceService({
       editor,
       room: () => editor.room(),
@@ -155,6 +167,7 @@ export class Namenode {
       manager: blocks,
       policy: defaultPolicy(settings),
       inlineBytes: settings.inlineBytes,
+      trashMs: settings.trashMs,
       leaseMs: settings.leaseMs,
       version: VERSION,
     });

@@ -49,6 +49,11 @@ export const namenodeSettings = {
   deadAfterMs: setting("a datanode without contact for this long is dead, ms", integer(500, HOUR_MS), 60_000),
   fullReportMs: setting("how often datanodes report all their blocks, ms", integer(1_000, DAY_MS), HOUR_MS),
   orphanGraceMs: setting("how long replicas that nobody refers to are kept, ms", integer(0, DAY_MS), 600_000),
+  trashMs: setting(
+    "how long what `cairn fs rm` removes is kept in the trash after its day, ms; 0: there is no trash",
+    integer(0, 366 * DAY_MS),
+    0,
+  ),
   restoreGraceMs: setting(
     "how long, after a restore from a backup, replicas that nobody refers to are kept, ms",
     integer(0, 366 * DAY_MS),

@@ -7,6 +7,7 @@ import type { CpOptions } from "./cp.js";
 import type { PolicyOptions } from "./facts.js";
 import type { GetOptions } from "./get.js";
 import type { LsOptions } from "./ls.js";
+import type { RmOptions } from "./names.js";
 import type { PutOptions } from "./put.js";
 import type { SetrepOptions } from "./setrep.js";
 
@@ -18,6 +19,7 @@ export function define(command: Command): void {
   defineReading(add);
   defineChanging(add);
   defineSetrep(add);
+  defineTrash(command.command("trash").description("what `rm` has moved to the trash"));
 }
 
 type Add = (usage: string, description: string) => Command;
@@ -76,10 +78,11 @@ function defineChanging(add: Add): void {
       const { mkdir } = await import("./names.js");
       await use(options, (client) => mkdir(client, paths, options.parents === true));
     });
-  add("rm <path...>", "remove files")
+  add("rm <path...>", "remove files, or move them to the trash where there is one")
     .option("-r, --recursive", "folders too, with all in them")
     .option("-f, --force", "what is missing is no error")
-    .action(async (paths: string[], options: WhereOptions & { recursive?: boolean; force?: boolean }) => {
+    .option("--skip-trash", "for good, though there is a trash")
+    .action(async (paths: string[], options: RmOptions & WhereOptions) => {
       const [{ rm }, { withProgress }] = await Promise.all([import("./names.js"), import("./client.js")]);
       await withProgress(options, "rm", (client, progress) => rm(client, paths, options, progress));
     });
@@ -133,6 +136,26 @@ function defineSetrep(add: Add): void {
         setrep(client, replicas, paths, options, progress, withLink),
       );
     });
+}
+
+function defineTrash(command: Command): void {
+  const add = (usage: string, description: string) => defineWhere(command.command(usage).description(description));
+  add("ls [path]", "list what was removed below a path, newest day first").action(
+    async (path: string | undefined, options: WhereOptions) => {
+      const { trashLs } = await import("./trash.js");
+      await use(options, (client) => trashLs(client, path ?? "/"));
+    },
+  );
+  add("restore <path...>", "move what was removed last back to where it was").action(
+    async (paths: string[], options: WhereOptions) => {
+      const { trashRestore } = await import("./trash.js");
+      await use(options, (client) => trashRestore(client, paths));
+    },
+  );
+  add("empty", "remove everything in your trash for good").action(async (options: WhereOptions) => {
+    const [{ trashEmpty }, { withProgress }] = await Promise.all([import("./trash.js"), import("./client.js")]);
+    await withProgress(options, "empty", (client, progress) => trashEmpty(client, progress));
+  });
 }
 
 type Job = Parameters<typeof import("./client.js").withClient>[1];

@@ -1,9 +1,11 @@
 import type { CairnClient } from "../../client/contract.js";
 import { CairnError, wrap } from "../../common/errors.js";
 import type { Inode } from "../../proto/gen/types.js";
+import { print } from "../output.js";
 import { isDirectory } from "./format.js";
 import { join, normalize, split } from "./paths.js";
 import type { Progress } from "./progress.js";
+import { isInTrash, toTrash } from "./to-trash.js";
 import { pages, parallel, resolveIfAny } from "./walk.js";
 
 /** Mode of a new folder, before the umask. */
@@ -26,7 +28,8 @@ export async function mkdir(client: CairnClient, paths: readonly string[], paren
   }
 }
 
-async function makeAll(client: CairnClient, path: string): Promise<Inode> {
+/** Makes a folder and those above it; one that is there is none too many. EEXIST: something else is. */
+export async function makeAll(client: CairnClient, path: string): Promise<Inode> {
   const there = await resolveIfAny(client, path, true);
   if (there !== undefined) {
     if (isDirectory(there)) return there;
@@ -51,11 +54,22 @@ async function make(client: CairnClient, dir: number, name: Buffer): Promise<Ino
   return (await client.meta.create(dir, name, node)).inode;
 }
 
-/** `cairn fs rm`: removes files, with `recursive` also folders and all in them; with `force` what is missing is no error. */
+/** What `cairn fs rm` may be told. */
+export interface RmOptions {
+  readonly recursive?: boolean;
+  readonly force?: boolean;
+  /** Remove for good, though there is a trash. */
+  readonly skipTrash?: boolean;
+}
+
+/**
+ * `cairn fs rm`: removes files, with `recursive` also folders and all in them; with `force` what is missing is no error. Where there is a
+ * trash, it is moved there, unless it is in it already.
+ */
 export async function rm(
   client: CairnClient,
   paths: readonly string[],
-  options: { recursive?: boolean; force?: boolean },
+  options: RmOptions,
   progress: Progress,
 ): Promise<void> {
   for (const path of paths.map(normalize)) {
@@ -66,7 +80,9 @@ export async function rm(
       if (isDirectory(inode) && options.recursive !== true) {
         throw new CairnError("EISDIR", "it is a folder (use -r)");
       }
-      await remove(client, folder.ino, name, inode, progress);
+      if (client.trashMs > 0 && options.skipTrash !== true && !isInTrash(path))
+        await print(`${path}: moved to ${await toTrash(client, path, folder.ino, name)}\n`);
+      else await remove(client, folder.ino, name, inode, progress);
     } catch (err) {
       if (options.force === true && (err as CairnError).code === "ENOENT") continue;
       throw wrap(err, `cannot remove ${path}`);
@@ -74,7 +90,8 @@ export async function rm(
   }
 }
 
-async function remove(
+/** Removes a name, and all that is below it, for good. */
+export async function remove(
   client: CairnClient,
   dir: number,
   name: Uint8Array,

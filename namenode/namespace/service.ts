@@ -48,6 +48,8 @@ export interface ServiceOptions {
   policy: Policy;
   /** Blocks of at most so many bytes are to be committed inline; 0: none. */
   inlineBytes: number;
+  /** How long the trash keeps what is removed, ms; 0: there is none. */
+  trashMs: number;
   /** How long a session lasts without a sign of life, ms. */
   leaseMs: number;
   /** Of this software, for people. */
@@ -226,14 +228,14 @@ export class NamespaceService {
     inRange(pending.length, 0, MAX_PENDING, "pending blocks");
     const { nextBlock } = readCluster(kv);
     for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
-    const { sessions, callbacks, locks, leaseMs, policy, inlineBytes, version } = this.#options;
+    const { sessions, callbacks, locks, leaseMs, policy, inlineBytes, trashMs, version } = this.#options;
     sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
     if (request.watch) {
       inRange(request.open.length, 0, MAX_OPEN, "open inodes");
       callbacks.open(session, connection, resume(this.#context, session, request.open));
     } else callbacks.ended(session);
     const { syncedIndex } = this.#editor;
-    const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes };
+    const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes, trashMs };
     return { ...opened, ...locks.opened(request) };
   }
 

@@ -88,6 +88,7 @@ export class MemoryWatch implements Watch {
 /** A cluster in memory behind the client's contract: for tests of what is built on it. */
 export class MemoryClient implements CairnClient {
   readonly cluster = randomUUID();
+  trashMs = 0;
   readonly policy: Policy = { replicas: 3, blockSize: MAX_BLOCK_SIZE, compression: 0 };
   readonly meta: Metadata;
   readonly watch = new MemoryWatch();

@@ -111,6 +111,7 @@ export class World {
       manager: fakeManager,
       policy: POLICY,
       inlineBytes: 16,
+      trashMs: 0,
       leaseMs: LEASE_MS,
       version: "test",
     });
