@@ -52,15 +52,19 @@ describe("cairn fs", function () {
   });
 
   it("sets how many copies are kept, of a file and of a tree, and waits until it is so", async () => {
-    await fs("setrep", "2", "/a/b/small", "--wait");
+    // Files that are too large to be kept by the namenode, and so have replicas.
+    await fs("mkdir", "-p", "/r/b");
+    for (const name of ["big", "other"]) await fs("put", `${scratch}/big`, `/r/b/${name}`);
+    await fs("setrep", "2", "/r/b/other", "--wait");
     const copies = async () =>
-      Object.fromEntries((await cluster.fsck("/a")).files.map((f) => [f.path, f.blocks[0]?.liveReplicas.length]));
-    expect(await copies()).to.deep.equal({ "/a/b/big": 3, "/a/b/small": 2 });
-    expect(await refused("EISDIR", "setrep", "1", "/a")).to.contain("use -R");
-    await fs("setrep", "-R", "1", "/a", "--wait");
-    expect(await copies()).to.deep.equal({ "/a/b/big": 1, "/a/b/small": 1 });
-    await fs("setrep", "-R", "3", "/a", "--wait");
-    expect(await copies()).to.deep.equal({ "/a/b/big": 3, "/a/b/small": 3 });
+      Object.fromEntries((await cluster.fsck("/r")).files.map((f) => [f.path, f.blocks[0]?.liveReplicas.length]));
+    expect(await copies()).to.deep.equal({ "/r/b/big": 3, "/r/b/other": 2 });
+    expect(await refused("EISDIR", "setrep", "1", "/r")).to.contain("use -R");
+    await fs("setrep", "-R", "1", "/r", "--wait");
+    expect(await copies()).to.deep.equal({ "/r/b/big": 1, "/r/b/other": 1 });
+    await fs("setrep", "-R", "3", "/r", "--wait");
+    expect(await copies()).to.deep.equal({ "/r/b/big": 3, "/r/b/other": 3 });
+    await sh(`rm -r ${cluster.mount}/r`);
   });
 
   it("reads standard input", async () => {
