@@ -5,7 +5,7 @@ import { parseReplicaName } from "../../datanode/replica-name.js";
 import type { Random } from "../sim/random.js";
 import { sh } from "../support/run.js";
 import { until } from "../support/until.js";
-import { DEAD_AFTER_MS, type FaultCluster, HEALTHY_MS, LEASE_MS } from "./cluster.js";
+import { DEAD_AFTER_MS, type FaultCluster, LEASE_MS } from "./cluster.js";
 import type { Daemon } from "./daemon.js";
 import { kills } from "./kills.js";
 import { addressOf } from "./network.js";
@@ -15,6 +15,9 @@ import { seconds } from "./table.js";
 export interface Scene {
   readonly cluster: FaultCluster;
   readonly random: Random;
+  readonly seed: number;
+  /** How soon after a fault every file must be healthy, ms. */
+  readonly healthyMs: number;
   /** How many SIGKILLs there are to be, in the case that spreads them. */
   readonly kills: number;
   /** Notes for the table: what was seen. */
@@ -196,7 +199,7 @@ export const CASES: readonly FaultCase[] = [
     name: "kill-two-replicas",
     what: "SIGKILL of two of the three datanodes that share most blocks; all is read without them; they come back",
     errors: "none",
-    run: async ({ cluster, seen }) => {
+    run: async ({ cluster, healthyMs, seen }) => {
       const victims = await closest(cluster);
       for (const victim of victims) victim.signal("SIGKILL");
       await sleep(DEAD_AFTER_MS);
@@ -204,7 +207,7 @@ export const CASES: readonly FaultCase[] = [
       await cluster.stopLoads();
       await cluster.check();
       seen.push(
-        `healthy on the other ${cluster.datanodes.length - 2} after ${seconds(await cluster.healthy(HEALTHY_MS))}`,
+        `healthy on the other ${cluster.datanodes.length - 2} after ${seconds(await cluster.healthy(healthyMs))}`,
       );
       for (const victim of victims) await victim.start();
       await cluster.load(2);
@@ -328,7 +331,7 @@ export const CASES: readonly FaultCase[] = [
       const spoilt = flipBytes(scene);
       await scene.cluster.progress(SOME_STEPS);
       const bad = () => [...spoilt].filter(([path, bytes]) => contentsOf(path)?.equals(bytes)).length;
-      await until(() => bad() === 0, { timeoutMs: HEALTHY_MS, what: "every changed replica to be gone" });
+      await until(() => bad() === 0, { timeoutMs: scene.healthyMs, what: "every changed replica to be gone" });
       scene.seen.push(`${spoilt.size} replicas changed, all replaced`);
     },
   },

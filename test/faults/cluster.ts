@@ -32,9 +32,6 @@ const QUICK: NodeJS.ProcessEnv = {
 export const DEAD_AFTER_MS = Number(QUICK["CAIRN_NAMENODE_DEAD_AFTER_MS"]);
 /** A client silent for longer than this loses its session, ms. */
 export const LEASE_MS = Number(QUICK["CAIRN_NAMENODE_LEASE_MS"]);
-/** How soon after the last fault every file must be healthy, ms. */
-export const HEALTHY_MS = 60_000;
-
 /** What a cluster under test is made of. */
 export interface Size {
   readonly datanodes: number;

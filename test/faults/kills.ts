@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Random } from "../sim/random.js";
 import type { Scene } from "./cases.js";
-import { type FaultCluster, HEALTHY_MS } from "./cluster.js";
+import type { FaultCluster } from "./cluster.js";
 import type { Daemon } from "./daemon.js";
 import { seconds } from "./table.js";
 
@@ -15,7 +15,7 @@ const AWAY_MS = [50, 4_000] as const;
 const STEPS = 10;
 
 /** SIGKILLs at random moments, each daemon started again after a while, several of them away at a time now and then. */
-export async function kills({ cluster, random, kills, seen }: Scene): Promise<void> {
+export async function kills({ cluster, random, kills, healthyMs, seen }: Scene): Promise<void> {
   const counts = { namenode: 0, datanode: 0, mount: 0 };
   const restarts = new Set<Promise<void>>();
   let slowest = 0;
@@ -36,7 +36,7 @@ export async function kills({ cluster, random, kills, seen }: Scene): Promise<vo
     await Promise.all(restarts);
     await cluster.progress(STEPS);
     await cluster.stopLoads();
-    const took = await cluster.healthy(HEALTHY_MS);
+    const took = await cluster.healthy(healthyMs);
     slowest = Math.max(slowest, took);
     const { files, acknowledged } = await cluster.check();
     process.stderr.write(

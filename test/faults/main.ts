@@ -7,6 +7,9 @@ import { runCase } from "./run.js";
 import { inSandbox, sandbox } from "./sandbox.js";
 import { type Row, tableOf } from "./table.js";
 
+/** SIGKILLs of the case "kills" when the whole matrix runs. */
+const DEFAULT_KILLS = 40;
+
 const number = (text: string): number => {
   if (!/^\d+$/.test(text)) throw new Error(`${text} is no number`);
   return Number(text);
@@ -16,9 +19,10 @@ const options = new Command("faults")
   .description("Breaks real clusters under load, and checks that nothing acknowledged is lost.")
   .option("--case <names...>", `only these: ${CASES.map((c) => c.name).join(", ")}`)
   .option("--kills <n>", "how many SIGKILLs the case 'kills' spreads; alone: only that case", number)
+  .option("--healthy <s>", "how soon after the fault every file must be healthy", number, 60)
   .option("--seed <n>", "which load, victims and moments", number, 1)
   .parse()
-  .opts<{ case?: string[]; kills?: number; seed: number }>();
+  .opts<{ case?: string[]; kills?: number; healthy: number; seed: number }>();
 
 const folder = sandbox();
 if (folder === undefined) {
@@ -30,7 +34,11 @@ if (folder === undefined) {
   const rows: Row[] = [];
   for (const fault of CASES.filter((c) => names?.includes(c.name) ?? true)) {
     process.stderr.write(`== ${fault.name}: ${fault.what}\n`);
-    const row = await runCase(fault, folder, options.seed, options.kills ?? 20);
+    const row = await runCase(fault, folder, {
+      seed: options.seed,
+      kills: options.kills ?? DEFAULT_KILLS,
+      healthyMs: options.healthy * 1000,
+    });
     process.stderr.write(`${row.result}: ${row.notes.join("; ")}\n`);
     rows.push(row);
   }

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Random } from "../sim/random.js";
 import type { FaultCase, Scene } from "./cases.js";
-import { FaultCluster, HEALTHY_MS } from "./cluster.js";
+import { FaultCluster } from "./cluster.js";
 import { type Row, seconds } from "./table.js";
 
 /** How much the loads do before the fault and after it, steps. */
@@ -10,11 +10,14 @@ const STEPS = 15;
 const DATANODES = 5;
 const MOUNTS = 2;
 
+/** How a case is run. */
+export type RunOptions = Pick<Scene, "seed" | "kills" | "healthyMs">;
+
 /**
  * Runs one case in the sandbox: a cluster, a load on every mount, the fault; then the loads must get on, every file must become
  * healthy, and everything that was acknowledged must be there.
  */
-export async function runCase(fault: FaultCase, sandbox: string, seed: number, kills: number): Promise<Row> {
+export async function runCase(fault: FaultCase, sandbox: string, options: RunOptions): Promise<Row> {
   const { name, what } = fault;
   const impossible = fault.cannot?.();
   if (impossible !== undefined) return { name, what, result: "skipped", notes: [impossible] };
@@ -22,17 +25,17 @@ export async function runCase(fault: FaultCase, sandbox: string, seed: number, k
   mkdirSync(root);
   const env = fault.env?.(root) ?? {};
   const cluster = new FaultCluster(root, { datanodes: DATANODES, mounts: MOUNTS, env });
-  const scene: Scene = { cluster, random: new Random(seed), kills, seen: [] };
+  const scene: Scene = { cluster, random: new Random(options.seed), ...options, seen: [] };
   const started = performance.now();
   try {
     await fault.prepare?.(scene);
     await cluster.start();
-    await cluster.load(seed);
+    await cluster.load(options.seed);
     await cluster.progress(STEPS);
     await fault.run(scene);
     await cluster.progress(STEPS);
     await cluster.stopLoads();
-    const healthy = await cluster.healthy(HEALTHY_MS);
+    const healthy = await cluster.healthy(options.healthyMs);
     const { files, acknowledged, doubted } = await cluster.check();
     const notes = [
       ...scene.seen,
