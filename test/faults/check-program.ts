@@ -1,10 +1,11 @@
 // check-program.js JOURNAL FOLDER: compares what is in a load's folder, seen through any mount, with what the load was promised;
 // prints a CheckReport. A process of its own: a mount that hangs must not stop the test.
 import { readFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckReport } from "./check.js";
 import { type Entry, Promises } from "./promises.js";
+import { readWhole } from "./read-file.js";
 
 const [journal = "", folder = ""] = process.argv.slice(2);
 const promises = new Promises();
@@ -24,7 +25,7 @@ const report: CheckReport = {
   problems: [],
 };
 for (const name of names) {
-  const found = await readFile(join(folder, name)).catch((err: NodeJS.ErrnoException) => {
+  const found = await readWhole(join(folder, name)).catch((err: NodeJS.ErrnoException) => {
     if (err.code === "ENOENT") return undefined;
     report.problems.push(`${name}: ${err.message}`);
     return null;

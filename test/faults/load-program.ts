@@ -2,12 +2,13 @@
 // unlink and read files in FOLDER/0, FOLDER/1, …, and write down in JOURNAL what they are about to do and what was answered.
 // The journal is not synced: what a fault test kills are processes, and what a process has written outlives it.
 import { closeSync, openSync, writeSync } from "node:fs";
-import { type FileHandle, open, readFile, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Random } from "../sim/random.js";
 import type { LoadReport } from "./load.js";
 import { contentOf, type Op, Promises } from "./promises.js";
+import { readWhole } from "./read-file.js";
 
 /** Bytes of one write: inline, a packet, several of them, several blocks. */
 const SIZES = [1, 5_000, 5_000, 100_000, 100_000, 1_500_000];
@@ -122,7 +123,7 @@ class Worker {
   }
 
   async #read(name: string): Promise<void> {
-    const found = await readFile(join(folder, name)).catch((err: unknown) => {
+    const found = await readWhole(join(folder, name)).catch((err: unknown) => {
       count("read", err);
       throw err;
     });
