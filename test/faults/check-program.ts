@@ -1,16 +1,15 @@
 // check-program.js JOURNAL FOLDER: compares what is in a load's folder, seen through any mount, with what the load was promised;
 // prints a CheckReport. A process of its own: a mount that hangs must not stop the test.
-import { readFileSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckReport } from "./check.js";
-import { type Entry, Promises } from "./promises.js";
+import { readJournal } from "./journal.js";
+import { Promises } from "./promises.js";
 import { readWhole } from "./read-file.js";
 
 const [journal = "", folder = ""] = process.argv.slice(2);
 const promises = new Promises();
-for (const line of readFileSync(journal, "utf8").split("\n"))
-  if (line !== "") promises.apply(JSON.parse(line) as Entry);
+for (const entry of readJournal(journal)) promises.apply(entry);
 promises.end();
 
 const names = new Set(promises.names);

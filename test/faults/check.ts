@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { run } from "../support/run.js";
+import { readJournal } from "./journal.js";
+import { type Op, Promises } from "./promises.js";
 
 /** What the checker found in a load's folder. */
 export interface CheckReport {
@@ -22,4 +24,11 @@ export async function check(journal: string, folder: string): Promise<CheckRepor
   const { code, stdout, stderr } = await run(process.execPath, [PROGRAM, journal, folder], { timeoutMs: CHECK_MS });
   if (code !== 0) throw new Error(`the checker of ${folder} ended with ${code}: ${stderr.slice(-2000)}`);
   return JSON.parse(stdout) as CheckReport;
+}
+
+/** What the workers of a load have begun and not ended. */
+export function underWay(journal: string): Op[] {
+  const promises = new Promises();
+  for (const entry of readJournal(journal)) promises.apply(entry);
+  return [...promises.underWay];
 }

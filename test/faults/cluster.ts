@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { cairn, type Fsck, type Report } from "../support/cluster.js";
 import { run, sh } from "../support/run.js";
 import { until } from "../support/until.js";
-import { check } from "./check.js";
+import { check, underWay } from "./check.js";
 import { Daemon, type DaemonOptions } from "./daemon.js";
 import { Load } from "./load.js";
 import { addressOf, Network } from "./network.js";
@@ -190,7 +190,14 @@ export class FaultCluster {
   /** Ends all loads. */
   async stopLoads(): Promise<void> {
     for (const load of this.loads) load.stop();
-    await until(() => this.loads.every((load) => load.stopped), { timeoutMs: STOP_MS, what: "the loads to end" });
+    await until(() => this.loads.every((load) => load.stopped), {
+      timeoutMs: STOP_MS,
+      what: "the loads to end",
+    }).catch((err: Error) => {
+      throw new Error(
+        `${err.message}; not answered: ${JSON.stringify(this.loads.flatMap((load) => underWay(load.journal)))}`,
+      );
+    });
     for (const load of this.loads) if (load.violation !== undefined) throw new Error(load.violation);
   }
 

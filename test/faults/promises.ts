@@ -109,6 +109,11 @@ export class Promises {
     return this.#names.keys();
   }
 
+  /** What has been begun and not ended. */
+  get underWay(): Iterable<Op> {
+    return this.#underWay.values();
+  }
+
   apply(entry: Entry): void {
     if ("begin" in entry) {
       this.#underWay.set(entry.worker, entry.begin);
