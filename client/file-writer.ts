@@ -70,7 +70,8 @@ export class FileWriter {
   readonly #turns = new Turns();
   #current: Layer | undefined;
   #next: BlockWriter | undefined;
-  #committing: Promise<void> | undefined;
+  #committing: Promise<void> = Promise.resolve();
+  #isCommitting = false;
   #idle: Timer | undefined;
   #written = 0;
   #error: CairnError | undefined;
@@ -276,17 +277,20 @@ export class FileWriter {
 
   /** Commits what is ready in the order of writing, one commit at a time. */
   #commit(): Promise<void> {
-    this.#committing ??= this.#commitAll().finally(() => {
-      this.#committing = undefined;
-    });
+    if (!this.#isCommitting) this.#committing = this.#commitAll();
     return this.#committing;
   }
 
   async #commitAll(): Promise<void> {
+    this.#isCommitting = true;
     for (;;) {
       const batch = this.#ready();
       const attributes = this.#attributes.take(batch.length === this.layers.length);
-      if (batch.length === 0 && attributes === undefined) break;
+      if (batch.length === 0 && attributes === undefined) {
+        // In one turn with the look: what becomes ready from here on is for whoever says so to commit.
+        this.#isCommitting = false;
+        return;
+      }
       try {
         const { inode } = await this.#send(batch, attributes);
         for (const { writer, finished, synced } of batch) {

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { CairnError, codeOf } from "../../common/errors.js";
 import { KIB, MAX_FILE_SIZE, MAX_PACKET, MIB } from "../../common/limits.js";
+import { BlockAcks } from "../../proto/gen/services.js";
 import { FakeCluster, noise } from "../support/fake-cluster.js";
 import { FastClock } from "../support/fast-clock.js";
 import { until } from "../support/until.js";
@@ -294,6 +295,30 @@ describe("writing a file", () => {
     expect(content.size).to.equal(3 * MIB + 10);
     await content.close();
     expect(cluster.namenode.inode(inode.ino).size).to.equal(3 * MIB + 10);
+  });
+
+  it("commits blocks whose acks come at once, those of the later block first", async () => {
+    const [datanode] = cluster.datanodes;
+    cluster.namenode.datanodes.splice(1);
+    const client = await cluster.client();
+    for (let round = 0; round < 5; round++) {
+      const held = new Map<number, (() => void)[]>();
+      datanode!.onAck = (ack, up) => {
+        const acks = held.get(ack.block) ?? [];
+        held.set(ack.block, [...acks, () => up?.push(BlockAcks.ack, ack)]);
+      };
+      const { content, inode } = await cluster.file(client, { replicas: 1, blockSize: 64 * KIB });
+      const data = noise(64 * KIB + 100, round + 1);
+      await content.write(0, data);
+      const closed = content.close();
+      const finalized = () => [...datanode!.replicas].filter(([id, { finalized }]) => held.has(id) && finalized).length;
+      await until(() => finalized() === 2, { what: "both blocks to be finalized" });
+      const late = [...held.values()].reverse();
+      for (const send of late.flat()) send();
+      datanode!.onAck = (ack, up) => up?.push(BlockAcks.ack, ack);
+      await closed;
+      expect((await cluster.readBack(inode)).equals(data)).to.equal(true);
+    }
   });
 
   it("ends a block that is in as many pieces as one commit can carry", async () => {

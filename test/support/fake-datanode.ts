@@ -9,7 +9,13 @@ import { checkChunks } from "../../proto/chunks.js";
 import { LinkPool } from "../../proto/connect.js";
 import { type CallContext, Dispatcher, WithBody } from "../../proto/dispatch.js";
 import { BlockAcks, BlockStream, Datanode } from "../../proto/gen/services.js";
-import type { DatanodeAddress, OpenWriteRequest, PacketAck, PacketHeader } from "../../proto/gen/types.js";
+import type {
+  DatanodeAddress,
+  OpenWriteRequest,
+  PacketAck,
+  PacketAckInit,
+  PacketHeader,
+} from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import { type LinkServer, listen } from "../../proto/server.js";
 
@@ -35,6 +41,8 @@ export class FakeDatanode {
   onRead: (block: number) => void | Promise<void> = () => {};
   /** Answers SyncBlocks. */
   onSync: (blocks: readonly { id: number }[]) => void | Promise<void> = () => {};
+  /** Sends an ack of its own to whoever is before it. */
+  onAck: (ack: Pick<PacketAck, "block" | "generation" | "sequence">, up: Link | undefined) => void = (ack, up) => up?.push(BlockAcks.ack, ack);
   /** Flips a bit in what is read. */
   corrupt = false;
   /** Where a block's file is: short-circuit reads. */
@@ -198,7 +206,7 @@ export class FakeDatanode {
     if (header.sync) replica.synced = true;
     if (replica.down === undefined) {
       const { block, generation, sequence } = header;
-      replica.up?.push(BlockAcks.ack, { block, generation, sequence });
+      this.onAck({ block, generation, sequence }, replica.up);
     } else if (onward !== undefined) replica.down.sendFrame(onward);
   }
 
