@@ -9,13 +9,7 @@ import { checkChunks } from "../../proto/chunks.js";
 import { LinkPool } from "../../proto/connect.js";
 import { type CallContext, Dispatcher, WithBody } from "../../proto/dispatch.js";
 import { BlockAcks, BlockStream, Datanode } from "../../proto/gen/services.js";
-import type {
-  DatanodeAddress,
-  OpenWriteRequest,
-  PacketAck,
-  PacketAckInit,
-  PacketHeader,
-} from "../../proto/gen/types.js";
+import type { DatanodeAddress, OpenWriteRequest, PacketAck, PacketHeader } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import { type LinkServer, listen } from "../../proto/server.js";
 
@@ -42,7 +36,8 @@ export class FakeDatanode {
   /** Answers SyncBlocks. */
   onSync: (blocks: readonly { id: number }[]) => void | Promise<void> = () => {};
   /** Sends an ack of its own to whoever is before it. */
-  onAck: (ack: Pick<PacketAck, "block" | "generation" | "sequence">, up: Link | undefined) => void = (ack, up) => up?.push(BlockAcks.ack, ack);
+  onAck: (ack: Pick<PacketAck, "block" | "generation" | "sequence">, up: Link | undefined) => void = (ack, up) =>
+    up?.push(BlockAcks.ack, ack);
   /** Flips a bit in what is read. */
   corrupt = false;
   /** Where a block's file is: short-circuit reads. */
