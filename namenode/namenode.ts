@@ -12,6 +12,7 @@ import { type Network, webSockets } from "../proto/network.js";
 import type { LinkServer } from "../proto/server.js";
 import { Blocks } from "./blocks/blocks.js";
 import { Backups } from "./care/backups.js";
+import { Quotas } from "./care/quotas.js";
 import { recount } from "./care/recount.js";
 import { TrashExpiry } from "./care/trash.js";
 import type { BlockUse } from "./contract.js";
@@ -111,9 +112,19 @@ export class Namenode {
     const about = { version: VERSION, startedMs: clock.now() };
     const backups = new Backups({ store: storage.store, clock, log, version: VERSION });
     this.#closers.push(() => backups.close());
+    const counting = { store: storage.store, editor, clock, log };
+    const quotas = new Quotas({ ...counting, room: () => editor.room() });
+    this.#closers.push(() => quotas.close());
     const blocks = new Blocks({
-      backups,
-      recount: () => recount({ store: storage.store, editor, clock, log }),
+      care: {
+        backup: (request, { link }) => backups.backup(request, link),
+        recount: async () => {
+          await quotas.recount();
+          return recount(counting);
+        },
+        setQuota: (request) => quotas.set(request),
+        getQuotas: (request) => quotas.get(request),
+      },
       kv: editor.kv,
       editor,
       room: () => editor.room(),
@@ -155,6 +166,7 @@ export class Namenode {
       mayHaveOpen: (ino, except) => callbacks.mayHaveOpen(ino, except),
     });
     trash.start();
+    quotas.start();
     this.#closers.push(() => trash.close());
 
     const service = new NamespaceService({

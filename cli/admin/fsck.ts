@@ -136,7 +136,8 @@ function recounted({ files, directories, blocks }: RecountReply): string {
   return `the counters were corrected: ${files} files, ${directories} folders, ${blocks} blocks\n`;
 }
 
-async function inodeNumber(link: Link, path: string): Promise<number> {
+/** The inode of a (normalized) path. ENOENT. */
+export async function inodeNumber(link: Link, path: string): Promise<number> {
   const names = path.split("/").filter((name) => name !== "");
   if (names.length === 0) return ROOT_INO;
   const { inodes } = await link.call(Namenode.walk, { dir: ROOT_INO, names: names.map((name) => Buffer.from(name)) });

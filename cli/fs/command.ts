@@ -9,6 +9,7 @@ import type { GetOptions } from "./get.js";
 import type { LsOptions } from "./ls.js";
 import type { RmOptions } from "./names.js";
 import type { PutOptions } from "./put.js";
+import type { QuotaOptions } from "./quota.js";
 import type { SetrepOptions } from "./setrep.js";
 
 /** `cairn fs`: files and folders of a cluster, without a mount. Paths are those below the mountpoint. */
@@ -19,6 +20,7 @@ export function define(command: Command): void {
   defineReading(add);
   defineChanging(add);
   defineSetrep(add);
+  defineQuota(add);
   defineTrash(command.command("trash").description("what `rm` has moved to the trash"));
 }
 
@@ -115,6 +117,22 @@ function defineChanging(add: Add): void {
         ...(compression !== undefined && { compression }),
       };
       await use(options, (client) => policy(client, path, wanted));
+    });
+}
+
+/** `cairn fs quota`. */
+function defineQuota(add: Add): void {
+  add("quota <path>", "show or set how much may be below a folder")
+    .option("--names <n>", "names of files and folders (0: any number)", wholeNumber(0, Number.MAX_SAFE_INTEGER))
+    .option(
+      "--bytes <size>",
+      "bytes of files, each counted once (0: any number): 10g",
+      byteSize(0, Number.MAX_SAFE_INTEGER),
+    )
+    .option("--clear", "no quota any more")
+    .action(async (path: string, options: QuotaOptions & WhereOptions) => {
+      const [{ quota }, { withNamenode }] = await Promise.all([import("./quota.js"), import("../admin/connect.js")]);
+      await withNamenode(findNamenode(options), findSecret(options), (link) => quota(link, path, options));
     });
 }
 

@@ -1,7 +1,7 @@
 import { type Clock, type Timer, toMs } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
-import type { CallContext, Dispatcher } from "../../proto/dispatch.js";
+import type { CallContext, Dispatcher, Handler } from "../../proto/dispatch.js";
 import { Admin, DatanodeCommands, Registry as RegistryService } from "../../proto/gen/services.js";
 import {
   type AdministerDatanodeEdit,
@@ -13,10 +13,8 @@ import {
   type FsckReplyInit,
   type FsckRequest,
   type LocatedBlock,
-  type RecountReplyInit,
   type StatusReplyInit,
 } from "../../proto/gen/types.js";
-import type { Backups } from "../care/backups.js";
 import type { BlockManager, BlockReplicas, BlockUse, Editor, Effects } from "../contract.js";
 import { readCluster } from "../namespace/records.js";
 import type { KeyValue } from "../store/kv.js";
@@ -49,6 +47,10 @@ const GARBAGE_MS = 1_000;
 /** Longest pause between two looks at who is alive, ms. */
 const SWEEP_MS = 500;
 
+type AdminHandlers = { [K in keyof typeof Admin]: Handler<(typeof Admin)[K]> };
+/** The calls of Admin that are answered in care/. */
+export type CareHandlers = Pick<AdminHandlers, "backup" | "recount" | "setQuota" | "getQuotas">;
+
 /** What Blocks is built on. */
 export interface BlocksOptions {
   /** The store, open. Its edits may be replayed after this is constructed. */
@@ -62,10 +64,8 @@ export interface BlocksOptions {
   random?: () => number;
   /** Undefined when the store takes more writes; else resolves when it does. Reports and walks over many blocks wait. */
   room?: () => Promise<void> | undefined;
-  /** Makes backups of the store. */
-  backups: Pick<Backups, "backup">;
-  /** Counts files, directories and blocks anew. */
-  recount: () => Promise<RecountReplyInit>;
+  /** Answers what operators ask for that has nothing to do with blocks. */
+  care: CareHandlers;
   /** What the status says of the rest of the namenode: version, startedMs, sessions. */
   about?: () => StatusReplyInit;
 }
@@ -157,8 +157,7 @@ export class Blocks implements BlockManager {
       fsck: (request) => this.#fsck(request),
       administer: (request) => this.#administration.administer(request),
       balance: (request) => this.#balancer.request(request),
-      backup: (request, { link }) => this.#options.backups.backup(request, link),
-      recount: () => this.#options.recount(),
+      ...this.#options.care,
     });
   }
 

@@ -18,6 +18,7 @@ import { clone, commit, fallocate } from "./edits/content.js";
 import { release, releaseAll } from "./edits/held.js";
 import { forgetLocking, lockingSession } from "./edits/locking.js";
 import { create, link, rename, unlink } from "./edits/names.js";
+import { adopt, countQuota, setQuota } from "./edits/quotas.js";
 import { reclaim } from "./edits/reclaim.js";
 
 /**
@@ -53,6 +54,9 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.registerDatanode !== null) return registerDatanode(change, edit.registerDatanode);
   if (edit.administerDatanode !== null) return administerDatanode(change, edit.administerDatanode);
   if (edit.recount !== null) return recount(change, edit.recount);
+  if (edit.setQuota !== null) return setQuota(change, edit.setQuota);
+  if (edit.countQuota !== null) return countQuota(change, edit.countQuota);
+  if (edit.adopt !== null) return adopt(change, edit.adopt);
   if (edit.restore !== null) return restore(change, edit.restore);
   if (edit.format !== null) return format(change, edit.format);
   throw new InvariantError(`edit ${change.index} does something this version knows`);

@@ -58,6 +58,15 @@ export const inodeKey = (ino: number): Key => `I${u64(ino)}`;
 /** All inodes, those without a name too. */
 export const INODES: RangeOptions = prefix("I");
 
+/** → how many quotas there are (u32); none: there is none. */
+export const QUOTA_COUNT: Key = "Q";
+/** directory → QuotaRecord */
+export const quotaKey = (dir: number): Key => `Q${u64(dir)}`;
+/** All quotas, by directory. */
+export const QUOTAS: RangeOptions = { gte: quotaKey(0), lt: "R" };
+/** The directory in a quota's key. */
+export const dirOfQuota = (key: Key): number => readU64(key, 1);
+
 /** (directory, name) → DentryRecord */
 export const dentryKey = (dir: number, name: Uint8Array): Key => `D${u64(dir)}${nameKey(name)}`;
 /** All names of a directory, in the order of their bytes. */

@@ -15,7 +15,7 @@ import type { Key, KeyValue } from "../store/kv.js";
 import { blockKey, CLUSTER, callKey, dentryKey, extentKey, inlineKey, inodeKey, offsetOfExtent } from "./keys.js";
 
 /** The inode with a number; undefined when there is none (any more). */
-export function readInode(kv: KeyValue, ino: number): Inode | undefined {
+export function readInode(kv: Pick<KeyValue, "get">, ino: number): Inode | undefined {
   const bytes = kv.get(inodeKey(ino));
   return bytes && Inode.decode(bytes);
 }

@@ -8,11 +8,13 @@ import { extentOf } from "../records.js";
 import type { Change } from "./change.js";
 import { overlay, uncover } from "./extents.js";
 import { applyAttributes } from "./permissions.js";
+import { chargeBytes } from "./quotas.js";
 
 /** New extents over old ones, in the order of writing. */
 export function commit(change: Change, edit: CommitEdit): void {
   const { kv, tally } = change;
   const inode = change.inode(edit.ino);
+  const before = inode.allocated;
   for (const block of edit.blocks) tally.admit(block, edit.replicas);
   for (const block of edit.inline) admitInline(change, block);
   for (const extent of edit.extents) {
@@ -20,6 +22,7 @@ export function commit(change: Change, edit: CommitEdit): void {
     invariant(extent.offset + extent.length <= edit.size, `extents of inode ${edit.ino} end within the size committed`);
   }
   inode.size = Math.max(inode.size, edit.size);
+  chargeBytes(change, inode, inode.allocated - before);
   checkSizes(inode);
   countInline(change, inode);
   if (edit.compaction) change.rearrange(inode);
@@ -44,22 +47,26 @@ function countInline({ tally }: Change, inode: Inode): void {
 
 /** Sets a file's size: what lies beyond is gone, what is new is a hole. */
 export function resize(change: Change, inode: Inode, size: number): void {
+  const before = inode.allocated;
   if (size < inode.size && inode.allocated > 0) {
     inode.allocated -= uncover(change.kv, inode.ino, change.tally, size, inode.size).removed;
     countInline(change, inode);
   }
   inode.size = size;
+  chargeBytes(change, inode, inode.allocated - before);
   checkSizes(inode);
 }
 
 /** Makes a range a hole, and sets the size. */
 export function fallocate(change: Change, edit: FallocateEdit): void {
   const inode = change.inode(edit.ino);
+  const before = inode.allocated;
   if (edit.length > 0 && inode.allocated > 0) {
     inode.allocated -= uncover(change.kv, edit.ino, change.tally, edit.offset, edit.offset + edit.length).removed;
     countInline(change, inode);
   }
   inode.size = edit.size;
+  chargeBytes(change, inode, inode.allocated - before);
   checkSizes(inode);
   change.modify(inode);
   change.effects.inode = inode;
@@ -71,6 +78,7 @@ export function clone(change: Change, edit: CloneEdit): void {
   const { source, sourceOffset, ino, offset, length } = edit;
   const pieces = [...within(kv, source, sourceOffset, sourceOffset + length)];
   const inode = change.inode(ino);
+  const before = inode.allocated;
   if (inode.allocated > 0) inode.allocated -= uncover(kv, ino, tally, offset, offset + length).removed;
   for (const piece of pieces) {
     const extent = withFields(piece, { offset: offset + piece.offset - sourceOffset });
@@ -78,6 +86,7 @@ export function clone(change: Change, edit: CloneEdit): void {
     tally.want(piece.block, 0, inode.policy.replicas);
   }
   inode.size = Math.max(inode.size, offset + length);
+  chargeBytes(change, inode, inode.allocated - before);
   checkSizes(inode);
   countInline(change, inode);
   change.modify(inode);

@@ -5,6 +5,7 @@ import { readDentry, writeDentry } from "../records.js";
 import { isDirectory } from "../types.js";
 import type { Change } from "./change.js";
 import { abandon, hold } from "./held.js";
+import { arrive, dropQuota, leave, NOTHING_BELOW } from "./quotas.js";
 
 /** A new inode under a new name. */
 export function create(change: Change, { dir, name, inode }: CreateEdit): void {
@@ -15,6 +16,8 @@ export function create(change: Change, { dir, name, inode }: CreateEdit): void {
   else cluster.files += 1;
   const parent = change.inode(dir);
   addName(change, parent, name, inode);
+  inode.parent = 0;
+  arrive(change, parent, inode, NOTHING_BELOW);
   change.touch(inode);
   change.modify(parent);
   change.effects.inode = inode;
@@ -25,9 +28,10 @@ export function create(change: Change, { dir, name, inode }: CreateEdit): void {
 export function link(change: Change, { ino, dir, name }: LinkEdit): void {
   const inode = change.inode(ino);
   inode.nlink += 1;
-  change.touch(inode);
   const parent = change.inode(dir);
   addName(change, parent, name, inode);
+  arrive(change, parent, inode, NOTHING_BELOW);
+  change.touch(inode);
   change.modify(parent);
   change.effects.inode = inode;
 }
@@ -37,6 +41,7 @@ export function unlink(change: Change, { dir, name, hold, holders }: UnlinkEdit)
   const parent = change.inode(dir);
   const inode = held(change, dir, name);
   removeName(change, parent, name, inode);
+  leave(change, parent, inode, NOTHING_BELOW);
   change.modify(parent);
   loseName(change, inode, [hold, ...holders]);
   change.effects.inode = inode;
@@ -53,12 +58,20 @@ export function rename(change: Change, edit: RenameEdit): void {
   const replaced = target && change.inode(target.ino);
   invariant(moved.ino !== replaced?.ino, "a rename between two names of one inode makes no edit");
 
+  const movedBelow = { names: edit.movedNames, bytes: edit.movedBytes };
+  const replacedBelow = { names: edit.replacedNames, bytes: edit.replacedBytes };
   removeName(change, from, fromName, moved);
-  if (replaced !== undefined) removeName(change, to, toName, replaced);
+  leave(change, from, moved, movedBelow);
+  if (replaced !== undefined) {
+    removeName(change, to, toName, replaced);
+    leave(change, to, replaced, replacedBelow);
+  }
   addName(change, to, toName, moved);
+  arrive(change, to, moved, movedBelow);
   if (exchange) {
     invariant(replaced !== undefined, "an exchange has both names");
     addName(change, from, fromName, replaced);
+    arrive(change, from, replaced, replacedBelow);
     change.touch(replaced);
   } else if (replaced !== undefined) loseName(change, replaced, [edit.hold, ...edit.holders]);
   change.touch(moved);
@@ -80,9 +93,7 @@ function addName(change: Change, dir: Inode, name: Uint8Array, inode: Inode): vo
   writeDentry(change.kv, dir.ino, name, inode);
   change.named(dir.ino, name);
   dir.size += 1;
-  if (!isDirectory(inode)) return;
-  dir.nlink += 1;
-  inode.parent = dir.ino;
+  if (isDirectory(inode)) dir.nlink += 1;
 }
 
 /** Takes a name out. The caller stores both inodes. */
@@ -99,6 +110,7 @@ function loseName(change: Change, inode: Inode, holders: number[]): void {
   if (isDirectory(inode)) {
     invariant(inode.size === 0 && inode.nlink === 2, `directory ${inode.ino} is empty when it goes`);
     inode.nlink = 0;
+    dropQuota(change, inode.ino);
     change.cluster.directories -= 1;
   } else {
     inode.nlink -= 1;

@@ -25,6 +25,7 @@ import type { BlockManager } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
 import { checkLabel, checkOwnership, checkReplicas, checkSize, checkTime, id, inRange, valid } from "../checks.js";
 import { endOf, touching, within } from "../extents.js";
+import { checkGrowth } from "../quotas.js";
 import { readBlock, readCluster, readInline } from "../records.js";
 import { type Context, callOf, known, knownFile } from "./context.js";
 
@@ -40,7 +41,7 @@ export type PendingGeneration = (session: number, block: number) => number | und
  */
 export function commit(ctx: Context, request: CommitRequest, pending: PendingGeneration): InodeReplyInit {
   const { ino, blocks, replicas } = request;
-  knownFile(ctx.kv, ino);
+  const inode = knownFile(ctx.kv, ino);
   inRange(blocks.length, 0, MAX_COMMIT_BLOCKS, "blocks of a commit");
   inRange(request.extents.length, 0, MAX_COMMIT_EXTENTS, "extents of a commit");
   checkTime(request.mtime, "mtime");
@@ -66,6 +67,8 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
 
   const compaction = request.replaces.length > 0;
   if (compaction) checkCompaction(ctx.kv, request);
+
+  if (!compaction) checkGrowth(ctx.kv, inode, extents);
 
   const time = ctx.clock.timestamp();
   const { index, effects } = ctx.editor.apply({

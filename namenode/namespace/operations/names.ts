@@ -11,6 +11,7 @@ import type {
   UnlinkRequest,
 } from "../../../proto/gen/types.js";
 import { checkName, checkPolicy, isDots, valid } from "../checks.js";
+import { checkQuotas } from "../quotas.js";
 import { readCluster, readDentry } from "../records.js";
 import {
   isDirectory,
@@ -46,6 +47,7 @@ export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
     }
     return { inode, existed: true };
   }
+  checkQuotas(ctx.kv, dir, { names: 1, bytes: 0 });
   const time = ctx.clock.timestamp();
   // A directory with the setgid bit hands its group down, and the bit to directories.
   const inherits = (parent.mode & S_ISGID) !== 0;
@@ -66,7 +68,7 @@ export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
         atime: time,
         mtime: time,
         ctime: time,
-        parent: isDirectory(request) ? dir : 0,
+        parent: dir,
         target: request.target,
         policy: newPolicy(ctx, parent, request),
       },
@@ -119,6 +121,7 @@ export function link(ctx: Context, request: LinkRequest): InodeReplyInit {
   if (isDirectory(inode)) throw nameError("EPERM", "link", dir, name, `inode ${ino} is a directory`);
   if (inode.nlink === 0) throw nameError("ENOENT", "link", dir, name, `inode ${ino} was removed`);
   if (inode.nlink >= MAX_LINKS) throw nameError("EMLINK", "link", dir, name, `inode ${ino} has too many names`);
+  checkQuotas(ctx.kv, dir, { names: 1, bytes: inode.parent === 0 ? inode.allocated : 0 });
   const { index, effects } = ctx.editor.apply({ call: callOf(request.call), link: { ino, dir, name } });
   return { inode: effects.inode!, index };
 }

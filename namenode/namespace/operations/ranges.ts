@@ -6,10 +6,12 @@ import type {
   Inode,
   InodeReplyInit,
 } from "../../../proto/gen/types.js";
+import { withFields } from "../../../proto/with-fields.js";
 import type { BlockManager } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
 import { checkSize, inRange, valid } from "../checks.js";
 import { reach, within } from "../extents.js";
+import { checkGrowth } from "../quotas.js";
 import { type Context, callOf, knownFile } from "./context.js";
 
 /** Extents that one Clone reads or replaces, at most, so that an edit stays short; the client asks again for the rest. */
@@ -56,6 +58,12 @@ export function clone(ctx: Context, request: CloneRequest): CloneReplyInit {
   const length = Math.min(
     reach(kv, source, sourceOffset, sourceOffset + wanted, MAX_CLONE_EXTENTS) - sourceOffset,
     reach(kv, ino, offset, offset + wanted, MAX_CLONE_EXTENTS) - offset,
+  );
+  const pieces = [...within(kv, source, sourceOffset, sourceOffset + length)];
+  checkGrowth(
+    kv,
+    inode,
+    pieces.map((piece) => withFields(piece, { offset: offset + piece.offset - sourceOffset })),
   );
   const { index, effects } = ctx.editor.apply({
     call: callOf(request.call),

@@ -2,6 +2,7 @@ import { ROOT_INO } from "../../../common/limits.js";
 import type { Inode, RenameReplyInit, RenameRequest } from "../../../proto/gen/types.js";
 import type { KeyValue } from "../../store/kv.js";
 import { checkName, isDots, valid } from "../checks.js";
+import { moveBetweenQuotas } from "../quotas.js";
 import { readDentry } from "../records.js";
 import { isDirectory } from "../types.js";
 import { type Context, callOf, livingDirectory, named, nameError } from "./context.js";
@@ -41,9 +42,10 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
   const { session } = request.call;
   const hold = request.hold ? session : 0;
   const holders = replaced === undefined || exchange ? [] : ctx.mayHaveOpen(replaced.ino, session);
+  const below = moveBetweenQuotas(kv, { from: fromDir, to: toDir, moved, ...(exchange && replaced && { replaced }) });
   const { index, effects } = ctx.editor.apply({
     call: callOf(request.call),
-    rename: { fromDir, fromName, toDir, toName, exchange, hold, holders },
+    rename: { fromDir, fromName, toDir, toName, exchange, hold, holders, ...below },
   });
   return { moved: effects.inode!, replaced: effects.replaced ?? null, index };
 }

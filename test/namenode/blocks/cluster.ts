@@ -2,7 +2,6 @@ import { CairnError } from "../../../common/errors.js";
 import { silentLogger } from "../../../common/log.js";
 import { Blocks } from "../../../namenode/blocks/blocks.js";
 import type { BlockSettings } from "../../../namenode/blocks/settings.js";
-import { Backups } from "../../../namenode/care/backups.js";
 import type { Applied, BlockUse, Editor, Effects } from "../../../namenode/contract.js";
 import { apply } from "../../../namenode/namespace/apply.js";
 import { MemoryStore } from "../../../namenode/store/memory.js";
@@ -151,9 +150,11 @@ export class TestCluster implements BlockUse {
       seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
       return seed / 0x80000000;
     };
-    const backups = new Backups({ store: kv, clock, log: silentLogger, version: "test" });
-    const recount = () => Promise.resolve({});
-    const tools = { clock, log: silentLogger, random, backups, recount };
+    const refuse = () => {
+      throw new CairnError("ENOSYS", "not a part of blocks/");
+    };
+    const care = { backup: refuse, recount: refuse, setQuota: refuse, getQuotas: refuse };
+    const tools = { clock, log: silentLogger, random, care };
     this.blocks = new Blocks({ kv, editor: this.editor, use: this, settings, ...tools });
     this.blocks.register(this.dispatcher);
     this.blocks.start();

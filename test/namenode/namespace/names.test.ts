@@ -258,7 +258,7 @@ describe("names", () => {
       const file = await world.mkfile(ROOT_INO, "f");
       const { moved, replaced } = await world.call("rename", move(a.ino, "sub", ROOT_INO, "f", { exchange: true }));
       expect(moved).to.include({ ino: sub.ino, parent: ROOT_INO });
-      expect(replaced).to.include({ ino: file.ino, nlink: 1, parent: 0 });
+      expect(replaced).to.include({ ino: file.ino, nlink: 1, parent: a.ino });
       expect(await world.inode(a.ino)).to.include({ nlink: 2, size: 1 });
       expect(await world.inode(ROOT_INO)).to.include({ nlink: 4, size: 2 });
     });
