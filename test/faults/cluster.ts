@@ -105,6 +105,7 @@ export class FaultCluster {
     mkdirSync(join(this.root, "namenode"), { recursive: true });
     await this.startAll();
     await this.working();
+    for (const daemon of this.daemons) daemon.endedByItself = 0; // a mount may have come before its namenode
   }
 
   /** Starts what does not run. */
