@@ -1,5 +1,5 @@
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -11,9 +11,11 @@ const MARK = "CAIRN_FAULTS_SANDBOX";
  */
 const ENTER = ["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-/** The folder of the sandbox that this process runs in; undefined when it runs in none. */
-export function sandbox(): string | undefined {
-  return process.env[MARK];
+/** The folder of the sandbox that this process runs in. Throws when it runs in none. */
+export function sandbox(): string {
+  const folder = process.env[MARK];
+  if (folder === undefined) throw new Error("not in a sandbox: start main.js");
+  return folder;
 }
 
 /**
@@ -26,7 +28,7 @@ export async function inSandbox(program: string, args: readonly string[]): Promi
     env: { ...process.env, [MARK]: folder },
     stdio: "inherit",
   });
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => child.kill("SIGKILL"));
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => end(child));
   const status = await new Promise<number>((resolve, reject) => {
     child.on("error", reject);
     child.on("exit", (code) => resolve(code ?? 1));
@@ -34,4 +36,11 @@ export async function inSandbox(program: string, args: readonly string[]): Promi
   if (process.env["KEEP_CLUSTERS"]) process.stderr.write(`kept: ${folder}\n`);
   else rmSync(folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 100 });
   return status;
+}
+
+/** Kills the first process of a sandbox: unshare(1) ends when the kernel has ended all others of it, so that nobody writes any more. */
+function end(unshare: ChildProcess): void {
+  const [first] = readFileSync(`/proc/${unshare.pid}/task/${unshare.pid}/children`, "utf8").split(" ");
+  if (first) process.kill(Number(first), "SIGKILL");
+  else unshare.kill("SIGKILL");
 }
