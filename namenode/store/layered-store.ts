@@ -1,10 +1,10 @@
 import type { Clock, Timer } from "../../common/clock.js";
-import { type CairnError, invariant, wrap } from "../../common/errors.js";
+import { CairnError, invariant, wrap } from "../../common/errors.js";
 import { MIB } from "../../common/limits.js";
 import type { Logger } from "../../common/log.js";
 import { type Deferred, deferred } from "./deferred.js";
 import { checkKey, type Key, type RangeOptions } from "./kv.js";
-import { LayeredRange, type Layers, type SortedReader } from "./merge.js";
+import { LayeredRange, type Layers, type ScanRange, type SortedReader } from "./merge.js";
 import { Overlay } from "./overlay.js";
 import type { Snapshot, Store } from "./store.js";
 
@@ -78,6 +78,8 @@ export class LayeredStore implements Store {
   #flush: Deferred | undefined;
   #nextFlush: Deferred | undefined;
   #closed = false;
+  /** What closes the snapshots that are open. */
+  readonly #snapshots = new Set<() => void>();
 
   constructor(options: LayeredStoreOptions) {
     this.#base = options.base;
@@ -148,13 +150,27 @@ export class LayeredStore implements Store {
 
   async snapshot(): Promise<Snapshot> {
     await this.flush();
+    if (this.#closed) throw new CairnError("ECANCELED", "the store is closed");
     const base = this.#base.snapshot();
-    const layers = { overlays: [], base };
+    let open = true;
+    const close = () => {
+      if (!open) return;
+      open = false;
+      this.#snapshots.delete(close);
+      base.close();
+    };
+    this.#snapshots.add(close);
+    // Nobody may reach into the base after its end, though the store be closed under their feet.
+    const live = (): BaseSnapshot => {
+      if (open) return base;
+      throw new CairnError("ECANCELED", "the snapshot of the store is closed");
+    };
+    const layers = { overlays: [], base: { scan: (range: ScanRange) => live().scan(range) } };
     return {
       index: base.index,
-      get: (key) => base.get(key),
+      get: (key) => live().get(key),
       range: (options) => new LayeredRange(() => layers, options),
-      close: () => base.close(),
+      close,
     };
   }
 
@@ -167,6 +183,7 @@ export class LayeredStore implements Store {
       this.#closed = true;
       this.#soon?.clear();
       await this.#writing;
+      for (const close of this.#snapshots) close();
       await this.#base.close();
     }
   }

@@ -7,7 +7,7 @@ import type { KeyValue } from "./kv.js";
 export interface Snapshot extends Pick<KeyValue, "get" | "range"> {
   /** Index of the last edit in it. */
   readonly index: number;
-  /** Once. Nothing may be read after it. */
+  /** Reads after it fail (ECANCELED), as they do after the end of the store. */
   close(): void;
 }
 

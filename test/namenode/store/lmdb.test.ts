@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { RealClock } from "../../../common/clock.js";
+import { codeOf } from "../../../common/errors.js";
 import { silentLogger } from "../../../common/log.js";
 import { encodeNumber, openDatabases, openLmdbStore } from "../../../namenode/store/lmdb.js";
 import { tempFolder } from "./temp.js";
@@ -64,6 +65,19 @@ describe("the store in LMDB", () => {
     later.close();
     expect(store.get("k1000")).equal(undefined);
     await store.close();
+  });
+
+  it("closes its snapshots with it: who reads on is refused", async () => {
+    const store = openAt("closed");
+    store.put("a", Buffer.from("1"));
+    store.put("b", Buffer.from("2"));
+    const snapshot = await store.snapshot();
+    const entries = snapshot.range({ gte: "a", lt: "z" });
+    await store.close();
+    expect(() => snapshot.get("a")).throw(/closed/);
+    expect(() => entries.next()).throw(/closed/);
+    snapshot.close();
+    expect(await store.snapshot().then(() => "none", codeOf)).equal("ECANCELED");
   });
 
   it("refuses a database of another format", async () => {
