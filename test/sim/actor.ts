@@ -109,6 +109,7 @@ export class Actor {
 
   /** Edits after one are lost, and what no disk had is, too. */
   rollBack(lastIndex: number): void {
+    this.#arena.owners.clear(); // whoever won something of late may not have it any more
     this.names.rollBack(lastIndex);
     for (const file of this.files.values()) file.content.rollBack(lastIndex);
   }
