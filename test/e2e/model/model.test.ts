@@ -25,13 +25,13 @@ interface Binding {
 const BINDINGS: Binding[] = [
   {
     binding: "kernel",
-    abilities: { links: true, renameFlags: true, mappedAppend: true },
+    abilities: { links: true, renameFlags: true, mappedAppend: true, ranges: true },
     hides: false,
     sequences: 1000,
   },
   {
     binding: "fuse-native",
-    abilities: { links: false, renameFlags: false, mappedAppend: false },
+    abilities: { links: false, renameFlags: false, mappedAppend: false, ranges: false },
     hides: true,
     sequences: 200,
   },

@@ -7,6 +7,12 @@ const { S_IFIFO, S_IFCHR, S_IFREG } = constants;
 const S_IFSOCK = 0o140000;
 const RENAME_NOREPLACE = 1;
 const RENAME_EXCHANGE = 2;
+const KEEP_SIZE = 1;
+const PUNCH_HOLE = 2;
+const ZERO_RANGE = 16;
+const LOCK_SH = 1;
+const LOCK_EX = 2;
+const LOCK_UN = 8;
 const XATTR_CREATE = 1;
 const XATTR_REPLACE = 2;
 /** The device /dev/null. */
@@ -34,6 +40,8 @@ export interface Abilities {
   readonly renameFlags: boolean;
   /** A shared mapping of a file that is open with O_APPEND. */
   readonly mappedAppend: boolean;
+  /** fallocate(2), copy_file_range(2), and holes that are told. */
+  readonly ranges: boolean;
 }
 
 // Few names and few users, so that operations meet on the same inodes.
@@ -109,12 +117,20 @@ const attributeFlags = fc.constantFrom(0, 0, XATTR_CREATE, XATTR_REPLACE);
 const attributeLength = fc.nat({ max: 500 });
 const special = fc.constantFrom([S_IFIFO, 0], [S_IFSOCK, 0], [S_IFCHR, NULL_DEVICE], [S_IFREG, 0]);
 
+type Kind = [weight: number, name: string, args: Record<string, fc.Arbitrary<unknown>>];
+
+const rangeKinds: Kind[] = [
+  [
+    5,
+    "fallocate",
+    { fd, mode: fc.constantFrom(0, KEEP_SIZE, KEEP_SIZE | PUNCH_HOLE, ZERO_RANGE, KEEP_SIZE | ZERO_RANGE), at, length },
+  ],
+  [5, "copyRange", { fd, at, to: fd, toAt: at, length }],
+  [3, "holes", { fd }],
+];
+
 /** The arguments of every operation, and how often it is drawn. */
-function kinds({
-  links,
-  renameFlags,
-  mappedAppend,
-}: Abilities): [weight: number, name: string, args: Record<string, fc.Arbitrary<unknown>>][] {
+function kinds({ links, renameFlags, mappedAppend, ranges }: Abilities): Kind[] {
   const renaming = renameFlags
     ? fc.constantFrom(0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_NOREPLACE | RENAME_EXCHANGE)
     : fc.constant(0);
@@ -140,6 +156,8 @@ function kinds({
     [1, "freaddir", { fd }],
     [2, "mapRead", { fd }],
     [2, "mapWrite", { fd, at, length, seed, appending: fc.constant(mappedAppend) }],
+    [2, "flock", { fd, how: fc.constantFrom(LOCK_SH, LOCK_EX, LOCK_UN) }],
+    ...(ranges ? rangeKinds : []),
     [6, "mkdir", { path, mode }],
     [
       2,
@@ -147,7 +165,7 @@ function kinds({
       { path, mode: fc.tuple(special, mode).map(([[type], m]) => type! | m), device: fc.constant(NULL_DEVICE) },
     ],
     [3, "symlink", { path, target }],
-    ...(links ? ([[4, "link", { from: path, path, follow }]] as ReturnType<typeof kinds>) : []),
+    ...(links ? ([[4, "link", { from: path, path, follow }]] as Kind[]) : []),
     [5, "unlink", { path }],
     [3, "rmdir", { path }],
     [8, "rename", { from: path, path, flags: renaming }],

@@ -198,6 +198,39 @@ class Player:
             mapped[at : at + len(data)] = data
             mapped.flush()
 
+    def op_fallocate(self, o):
+        checked(libc.fallocate(self.fd(o), o["mode"], ctypes.c_long(o["at"]), ctypes.c_long(o["length"])))
+
+    def op_copyRange(self, o):
+        to = self.open[o["to"] % len(self.open)]
+        return os.copy_file_range(self.fd(o), to, o["length"], o["at"], o["toAt"])
+
+    def op_holes(self, o):
+        """Whether what SEEK_DATA and SEEK_HOLE say is true: where the holes are is each file system's own business."""
+        fd = self.fd(o)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return None
+        size = os.fstat(fd).st_size
+        position = os.lseek(fd, 0, os.SEEK_CUR)
+        at = 0
+        while at < min(size, MOST_READ):
+            try:
+                data = os.lseek(fd, at, os.SEEK_DATA)
+            except OSError as e:
+                if e.errno != errno.ENXIO:
+                    raise
+                data = size
+            if data < at or any(os.pread(fd, min(data, MOST_READ) - at, at)):
+                return f"no hole from {at} to {data}"
+            at = data if data == size else os.lseek(fd, data, os.SEEK_HOLE)
+            if at <= data and data < size or at > size:
+                return f"no data from {data} to {at}"
+        os.lseek(fd, position, os.SEEK_SET)
+        return os.lseek(fd, size, os.SEEK_DATA)
+
+    def op_flock(self, o):
+        fcntl.flock(self.fd(o), o["how"] | fcntl.LOCK_NB)
+
     # ---- names ----
 
     def op_mkdir(self, o):
