@@ -250,13 +250,15 @@ export class FileSystem {
   }
 
   /**
-   * Changes attributes. A size is set before the times are, so that these stay as given. No change at all is what the
-   * kernel makes of a chown to nobody: ctime changes, and privileges go.
+   * Changes attributes. A size is set before the times are, so that these stay as given. No change at all is what the kernel
+   * makes of a chown to nobody, and of a write that takes privileges (which then says so itself): ctime changes, and setuid and
+   * setgid go where the caller could take them.
    */
-  async setattr(ino: number, update: AttributeUpdate, _caller: Caller): Promise<Inode> {
+  async setattr(ino: number, update: AttributeUpdate, caller: Caller): Promise<Inode> {
     const { size, ...change } = update;
     const nothing = size === undefined && Object.keys(change).length === 0;
-    const chown = nothing || change.uid !== undefined || change.gid !== undefined;
+    const given = change.uid !== undefined || change.gid !== undefined;
+    const chown = given || (nothing && (await this.#mayChangeMode(ino, caller)));
     const left = chown && change.mode === undefined ? await this.#unprivileged(ino) : undefined;
     if (left !== undefined) change.mode = left;
     let inode: Inode | undefined;
@@ -280,6 +282,11 @@ export class FileSystem {
     const mode = await this.#unprivileged(ino);
     if (mode !== undefined) await this.setattr(ino, { mode }, caller);
     return mode !== undefined;
+  }
+
+  /** Whether a caller may change an inode's mode. */
+  async #mayChangeMode(ino: number, { uid }: Caller): Promise<boolean> {
+    return uid === 0 || uid === (this.#cache.ownership(ino) ?? (await this.#ask(ino))).uid;
   }
 
   /** The mode of a file without what dropPrivileges() takes; undefined when it has none of that. */

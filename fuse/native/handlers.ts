@@ -1,3 +1,4 @@
+import { constants } from "node:fs";
 import { CairnError, InvariantError, messageOf } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { FileSystem } from "../core.js";
@@ -5,6 +6,8 @@ import type { AttributeUpdate, Caller } from "../types.js";
 import { type Addon, HANDLERS, type Handler, OPERATIONS, type Operation, type Request } from "./addon.js";
 import { callerOf, encodeStat, encodeStatistics, resultOf, timeOf, wide } from "./numbers.js";
 import { Paths } from "./paths.js";
+
+const { O_TRUNC } = constants;
 
 /** chown's "leave it as it is". */
 const UNCHANGED = 0xffff_ffff;
@@ -143,6 +146,8 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
     "open",
     (caller, [path, flags]) =>
       paths.inode(path, caller, async (ino) => {
+        // The kernel leaves it to who truncates at open; libfuse does not say whether the caller may keep privileges, as root may.
+        if ((flags & O_TRUNC) !== 0 && caller.uid !== 0) await fs.dropPrivileges(ino, caller);
         const { handle, grown } = await fs.open(ino, flags, caller);
         // libfuse cannot tell the kernel of a new size. Reads that go past the kernel's cache see the file as it is.
         return [0, handle, grown ? 1 : 0];

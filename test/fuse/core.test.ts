@@ -229,6 +229,7 @@ describe("fuse core: files", () => {
   it("takes a change of nothing for a chown to nobody: ctime changes, setuid and setgid go", async () => {
     const { fs } = make();
     const made = await fs.mknod(ROOT_INO, name("f"), 0o7751, 0, caller);
+    expect((await fs.setattr(made.ino, {}, { ...caller, uid: 1001 })).mode).to.equal(made.mode);
     const touched = await fs.setattr(made.ino, {}, caller);
     expect(touched.version).to.be.above(made.version);
     expect(touched.mode).to.equal(S_IFREG | 0o1751);

@@ -53,6 +53,16 @@ for (const binding of BOTH) {
       expect((await fs.readFile(join(dir, "anywhere"))).equals(model)).to.equal(true);
     });
 
+    it("takes setuid from a file that another truncates as he opens it, and not from one of which he changes nothing", async () => {
+      await shell("echo abc > privileged && chmod 4777 privileged", dir);
+      const as = "setpriv --reuid 1234 --regid 2345 --clear-groups";
+      const chown = `${as} python3 -c 'import os; os.chown("privileged", -1, -1)' 2>/dev/null || true`;
+      await shell(chown, dir);
+      expect(await shell("stat -c %a privileged", dir)).to.equal("4777\n");
+      await shell(`${as} sh -c ': > privileged'`, dir);
+      expect(await shell("stat -c '%a %s' privileged", dir)).to.equal("777 0\n");
+    });
+
     it("appends with O_APPEND, from several processes at once", async () => {
       await shell("for p in 1 2 3 4; do (for i in $(seq 50); do echo line-$p-$i >> log; done) & done; wait", dir);
       const lines = (await fs.readFile(join(dir, "log"), "utf8")).trim().split("\n");
