@@ -51,6 +51,7 @@ export class Content implements FileContent {
       inline: () => this.#reader.inode.inline,
       committed: (committed, layers) => {
         this.#reader.committed(committed, layers);
+        context.unsynced.committed(committed);
         context.compactor.committed(
           committed,
           layers.reduce((pieces, { writer }) => pieces + writer.extents.count, 0),
@@ -62,11 +63,12 @@ export class Content implements FileContent {
   /** Others have changed the file, or may have: the next read sees what it is then. */
   changed(): void {
     this.#changes++;
+    this.#context.unsynced.uncover(this.ino);
   }
 
   /** Counts one more open(), with the inode as it is now. */
   opened(inode: Inode): void {
-    this.#opens++;
+    if (this.#opens++ === 0) this.#context.unsynced.opened(inode);
     // Of any commit by others the namenode would have told before it answered a younger one of ours.
     const { watch } = this.#context.io.session;
     this.#reader.refreshed(inode, this.#known === this.#changes && watch.trustMs() > 0);
@@ -167,7 +169,7 @@ export class Content implements FileContent {
     const request = { source: source.ino, sourceOffset: from, ino: this.ino, offset, length };
     const { inode, copied } = await this.#context.io.session.change(Namenode.clone, request);
     if (copied > 0) {
-      this.#context.unsynced.borrowed(this.ino);
+      this.#context.unsynced.uncover(this.ino);
       this.#reader.changed(inode, offset, offset + copied);
     }
     return { inode, copied };

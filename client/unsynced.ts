@@ -1,7 +1,7 @@
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
 import { Datanode, Namenode } from "../proto/gen/services.js";
-import type { Block, DatanodeAddress, GetExtentsReply } from "../proto/gen/types.js";
+import type { Block, DatanodeAddress, GetExtentsReply, Inode } from "../proto/gen/types.js";
 import { isInline } from "../proto/inline.js";
 import type { FinishedBlock } from "./block-writer.js";
 import type { ClientIo } from "./io.js";
@@ -14,14 +14,17 @@ const SYNC_BATCH = 256;
 const SYNC_TIMEOUT_MS = 60_000;
 
 /**
- * Which blocks this client has finalized without a sync, for each file: what an fsync, also of a later open, has to bring
- * to the platter first.
+ * Which blocks of a file may not be on the platter: those that this client has finalized without a sync, and all of a file that others
+ * have written to. What an fsync, also of a later open, has to bring there first.
  */
 export class UnsyncedBlocks {
   readonly #io: ClientIo;
   readonly #files = new Map<number, Map<number, FinishedBlock>>();
-  /** Files that refer to blocks of others, whoever wrote them. */
-  readonly #borrowers = new Set<number>();
+  /**
+   * Files of which every other block is on the platter, each as of a version of its inode: this client made them, or has synced them
+   * whole. Of any other file blocks may be unsynced that another client wrote, or this one before it was started again.
+   */
+  readonly #covered = new Map<number, number>();
   /** What went wrong where nobody had asked: the next sync of the file throws it. */
   readonly #failures = new Map<number, unknown>();
   #count = 0;
@@ -42,11 +45,20 @@ export class UnsyncedBlocks {
     this.#syncUnasked(this.#files.keys().next().value!);
   }
 
-  /** A file refers to blocks of another file, of which nobody here knows whether they are on the platter. */
-  borrowed(ino: number): void {
-    this.#borrowers.add(ino);
-    if (this.#borrowers.size <= MAX_UNSYNCED) return;
-    this.#syncUnasked(this.#borrowers.values().next().value!);
+  /** A file is opened, and is this now. */
+  opened({ ino, version, size }: Inode): void {
+    if (size === 0) this.#cover(ino, version);
+    else if (this.#covered.get(ino) !== version) this.#covered.delete(ino);
+  }
+
+  /** This client has committed what it wrote: the file is this now. */
+  committed({ ino, version }: Inode): void {
+    if (this.#covered.has(ino)) this.#cover(ino, version);
+  }
+
+  /** A file has got blocks, by others or from another file, of which nobody here knows whether they are on the platter. */
+  uncover(ino: number): void {
+    this.#covered.delete(ino);
   }
 
   /** Resolves when every block of a file is on the platter of at least one datanode. EIO names one that is not. */
@@ -70,8 +82,10 @@ export class UnsyncedBlocks {
     const blocks = this.#files.get(ino) ?? new Map<number, FinishedBlock>();
     this.#files.delete(ino);
     this.#count -= blocks.size;
-    if (this.#borrowers.delete(ino)) {
+    let version: number | undefined;
+    if (!this.#covered.has(ino)) {
       await this.#eachPage(ino, (page) => {
+        version ??= page.inode.version;
         for (const { block, replicas } of page.blocks)
           if (!isInline(block.id)) blocks.set(block.id, { block, replicas });
         return undefined;
@@ -98,10 +112,20 @@ export class UnsyncedBlocks {
       }),
     );
     const missing = new Set([...blocks.keys()].filter((id) => !synced.has(id)));
-    if (missing.size === 0) return;
+    if (missing.size === 0) {
+      if (version !== undefined) this.#cover(ino, version);
+      return;
+    }
     // What has been overwritten meanwhile may be gone, and need not be on any platter.
     const id = await this.#firstUsed(ino, missing);
     if (id !== undefined) throw new CairnError("EIO", `block ${id} of inode ${ino} is on no platter`, failure);
+  }
+
+  #cover(ino: number, version: number): void {
+    this.#covered.delete(ino);
+    this.#covered.set(ino, version);
+    // One that is forgotten is only synced whole once more.
+    if (this.#covered.size > MAX_UNSYNCED) this.#covered.delete(this.#covered.keys().next().value!);
   }
 
   async #syncOn({ host, port }: DatanodeAddress, blocks: readonly Block[], synced: Set<number>): Promise<void> {

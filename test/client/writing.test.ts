@@ -213,6 +213,20 @@ describe("writing a file", () => {
     expect((await cluster.readBack(to)).equals(noise(3 * MIB, 4))).to.equal(true);
   });
 
+  it("fsync syncs what another client wrote, or the same one before it was started again", async () => {
+    const { content, inode } = await cluster.file(await cluster.client());
+    await content.write(0, Buffer.from("x"));
+    await content.close();
+    const other = await cluster.client();
+    const again = other.open(await other.meta.getInode(inode.ino));
+    await again.fsync();
+    expect(cluster.datanodes.map((d) => [...d.replicas.values()][0]!.synced)).to.deep.equal([true, true, true]);
+    const asked = cluster.namenode.count("GetExtents");
+    await again.fsync();
+    expect(cluster.namenode.count("GetExtents"), "once is enough").to.equal(asked);
+    await again.close();
+  });
+
   it("fsync is satisfied with one datanode of three, and fails without any", async () => {
     const client = await cluster.client();
     const { content } = await cluster.file(client);
