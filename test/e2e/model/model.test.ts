@@ -25,15 +25,15 @@ interface Binding {
 const BINDINGS: Binding[] = [
   {
     binding: "kernel",
-    abilities: { links: true, renameFlags: true, mappedAppend: true, ranges: true },
+    abilities: { links: true, renameFlags: true, mappedAppend: true, ranges: true, ctime: true },
     hides: false,
-    sequences: 1000,
+    sequences: 600,
   },
   {
     binding: "fuse-native",
-    abilities: { links: false, renameFlags: false, mappedAppend: false, ranges: false },
+    abilities: { links: false, renameFlags: false, mappedAppend: false, ranges: false, ctime: false },
     hides: true,
-    sequences: 200,
+    sequences: 100,
   },
 ];
 

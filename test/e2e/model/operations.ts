@@ -40,6 +40,8 @@ export interface Abilities {
   readonly renameFlags: boolean;
   /** A shared mapping of a file that is open with O_APPEND. */
   readonly mappedAppend: boolean;
+  /** The ctime that programs see is never an old one. */
+  readonly ctime: boolean;
   /** fallocate(2), copy_file_range(2), and holes that are told. */
   readonly ranges: boolean;
 }
@@ -186,13 +188,15 @@ function kinds({ links, renameFlags, mappedAppend, ranges }: Abilities): Kind[] 
 }
 
 const user = fc.oneof({ weight: 5, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.constantFrom(1001, 1002) });
-const watch = fc.oneof(
-  { weight: 24, arbitrary: fc.constant(undefined) },
+const unwatched = fc.constant(undefined);
+const watched = fc.oneof(
+  { weight: 24, arbitrary: unwatched },
   { weight: 1, arbitrary: components.map((names) => names.join("/")) },
 );
 
 /** Sequences of operations for a mount with these abilities. */
 export function sequences(abilities: Abilities): fc.Arbitrary<Operation[]> {
+  const watch = abilities.ctime ? watched : unwatched;
   const operation = fc.oneof(
     ...kinds(abilities).map(([weight, name, args]) => ({
       weight,

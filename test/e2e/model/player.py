@@ -24,8 +24,6 @@ AT_SYMLINK_NOFOLLOW = 0x100
 UTIME_NOW = 0x3FFFFFFF
 UTIME_OMIT = 0x3FFFFFFE
 RECENT_NS = 1_000_000_000 * 10**9  # operations set times before 2001; what is later was the clock's doing
-HIDDEN = b".fuse_hidden"  # what libfuse 2 makes of open files that are removed
-HIDDEN_S = 30  # how long libfuse 2 may take to give one up after the last close
 TICK_S = 0.0005
 MOST_READ = 4 << 20  # more than is ever written; of longer files, which are sparse, the last bytes too
 LAST_READ = 64 << 10
@@ -113,6 +111,7 @@ class Player:
     def __init__(self, hides):
         self.hides = hides
         self.open = []
+        self.opened = set()  # inodes, since the sequence began
 
     # ---- open files ----
 
@@ -121,6 +120,7 @@ class Player:
 
     def op_open(self, o):
         self.open.append(os.open(name(o["path"]), o["flags"] | os.O_NONBLOCK | os.O_CLOEXEC, o["mode"]))
+        self.opened.add(os.fstat(self.open[-1]).st_ino)
 
     def op_close(self, o):
         os.close(self.open.pop(o["fd"] % len(self.open)))
@@ -246,21 +246,21 @@ class Player:
         os.link(name(o["from"]), name(o["path"]), follow_symlinks=o["follow"])
 
     def op_unlink(self, o):
-        self.give_up()
+        if not self.removable(o["path"]):
+            return "-"
         os.unlink(name(o["path"]))
-        self.wait_for_hidden(o["path"])
 
     def op_rmdir(self, o):
         os.rmdir(name(o["path"]))
 
     def op_rename(self, o):
-        self.give_up()
+        if not self.removable(o["path"]):
+            return "-"
         flags = o["flags"]
         if flags == 0:
             os.rename(name(o["from"]), name(o["path"]))
         else:
             checked(libc.renameat2(AT_FDCWD, name(o["from"]), AT_FDCWD, name(o["path"]), flags))
-        self.wait_for_hidden(o["path"])
 
     def op_readlink(self, o):
         return text(os.readlink(name(o["path"])))
@@ -315,21 +315,15 @@ class Player:
 
     # ---- what libfuse 2 cannot do ----
 
-    def give_up(self):
-        """Where names of open files are hidden rather than removed, no file is open when names go."""
-        if self.hides:
-            self.close_all()
-
-    def wait_for_hidden(self, path):
-        """libfuse 2 hears of a close after close(2) has returned, and hides the file until then."""
+    def removable(self, path):
+        """libfuse 2 hides open files that lose their name, and hears of a close after close(2) has returned; a close that comes
+        while it hides the file is lost to it, and the hidden file stays. Then names of files that were opened do not go."""
         if not self.hides:
-            return
-        folder = os.path.dirname(name(path).rstrip(b"/")) or b"."
-        deadline = time.monotonic() + HIDDEN_S
-        while any(n.startswith(HIDDEN) for n in os.listdir(folder)):
-            if time.monotonic() > deadline:
-                raise TimeoutError(errno.ETIMEDOUT, "a closed file stays hidden")
-            time.sleep(TICK_S)
+            return True
+        try:
+            return os.lstat(name(path)).st_ino not in self.opened
+        except OSError:
+            return True  # what is to be removed says why it is not there
 
     # ---- a sequence ----
 
@@ -387,8 +381,11 @@ class Player:
         os.mkdir("c", 0o777)
         os.mkdir("c/c", 0o777)
         for path in ("a", "c/a", "c/b"):
-            with open(path, "wb") as f:
-                f.write(noise(1, 5000))
+            os.mknod(path, stat.S_IFREG | 0o666)
+            os.truncate(path, 5000)
+            if not self.hides:
+                with open(path, "wb") as f:
+                    f.write(noise(1, 5000))
         os.symlink("c/a", "b")
         os.umask(0o022)
 
