@@ -5,6 +5,7 @@ import type { Block, DatanodeAddress, GetExtentsReply, Inode } from "../proto/ge
 import { isInline } from "../proto/inline.js";
 import type { FinishedBlock } from "./block-writer.js";
 import type { ClientIo } from "./io.js";
+import { Patience } from "./patience.js";
 
 /** Blocks remembered at most; beyond that the oldest file's are brought to the platter unasked. */
 const MAX_UNSYNCED = 16_384;
@@ -12,6 +13,10 @@ const MAX_UNSYNCED = 16_384;
 const SYNC_BATCH = 256;
 /** How long a datanode may take for one such call, ms. */
 const SYNC_TIMEOUT_MS = 60_000;
+/** How long the only datanodes that have a block may be away, ms. */
+const AWAY_PATIENCE_MS = 30_000;
+/** Errors that say of a datanode only that it cannot be reached at the moment. */
+const AWAY = new Set(["ENOTCONN", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EHOSTUNREACH"]);
 
 /**
  * Which blocks of a file may not be on the platter: those that this client has finalized without a sync, and all of a file that others
@@ -88,11 +93,29 @@ export class UnsyncedBlocks {
         version ??= page.inode.version;
         for (const { block, replicas } of page.blocks)
           if (!isInline(block.id)) blocks.set(block.id, { block, replicas });
-        return undefined;
       });
     }
     const synced = new Set<number>();
-    let failure: unknown;
+    const patience = new Patience(this.#io.clock, AWAY_PATIENCE_MS);
+    for (let left: ReadonlyMap<number, FinishedBlock> = blocks; ; ) {
+      const failures = await this.#syncAll(left, synced);
+      const missing = new Set([...left.keys()].filter((id) => !synced.has(id)));
+      if (missing.size === 0) break;
+      // What has been overwritten meanwhile may be gone, and need not be on any platter. The rest may be elsewhere by now.
+      left = await this.#used(ino, missing);
+      const [id] = left.keys();
+      if (id === undefined) return;
+      const isAway = failures.length === 0 || failures.some((err) => AWAY.has(codeOf(err)));
+      if (!isAway || !(await patience.again())) {
+        throw new CairnError("EIO", `block ${id} of inode ${ino} is on no platter`, failures[0]);
+      }
+    }
+    if (version !== undefined) this.#cover(ino, version);
+  }
+
+  /** Tries to sync blocks on all datanodes that have them; notes those that are on one platter at least. Returns what went wrong. */
+  async #syncAll(blocks: ReadonlyMap<number, FinishedBlock>, synced: Set<number>): Promise<unknown[]> {
+    const failures: unknown[] = [];
     const ofDatanode = new Map<number, { replica: DatanodeAddress; blocks: Block[] }>();
     for (const { block, replicas } of blocks.values()) {
       for (const replica of replicas) {
@@ -106,19 +129,12 @@ export class UnsyncedBlocks {
         try {
           await this.#syncOn(replica, blocks, synced);
         } catch (err) {
-          failure = err;
+          failures.push(err);
           this.#io.log.info({ datanode: replica.id, err: messageOf(err) }, "a datanode could not sync some blocks");
         }
       }),
     );
-    const missing = new Set([...blocks.keys()].filter((id) => !synced.has(id)));
-    if (missing.size === 0) {
-      if (version !== undefined) this.#cover(ino, version);
-      return;
-    }
-    // What has been overwritten meanwhile may be gone, and need not be on any platter.
-    const id = await this.#firstUsed(ino, missing);
-    if (id !== undefined) throw new CairnError("EIO", `block ${id} of inode ${ino} is on no platter`, failure);
+    return failures;
   }
 
   #cover(ino: number, version: number): void {
@@ -145,25 +161,27 @@ export class UnsyncedBlocks {
     }
   }
 
-  /** One of some blocks that the file still has; undefined when it has none of them, or is gone itself. */
-  #firstUsed(ino: number, blocks: ReadonlySet<number>): Promise<number | undefined> {
-    return this.#eachPage(ino, ({ extents }) => extents.find(({ block }) => blocks.has(block))?.block);
+  /** Those of some blocks that the file still has, where they are now. */
+  async #used(ino: number, blocks: ReadonlySet<number>): Promise<Map<number, FinishedBlock>> {
+    const used = new Map<number, FinishedBlock>();
+    await this.#eachPage(ino, (page) => {
+      for (const { block, replicas } of page.blocks) if (blocks.has(block.id)) used.set(block.id, { block, replicas });
+    });
+    return used;
   }
 
-  /** Goes through all extents of a file, until `visit` finds something. */
-  async #eachPage(ino: number, visit: (page: GetExtentsReply) => number | undefined): Promise<number | undefined> {
+  /** Goes through all extents of a file; of one that is gone there are none. */
+  async #eachPage(ino: number, visit: (page: GetExtentsReply) => void): Promise<void> {
     try {
       for (let offset = 0; ; ) {
         const request = { ino, offset, length: MAX_FILE_SIZE - offset, limit: MAX_EXTENTS_PAGE };
         const page = await this.#io.session.call(Namenode.getExtents, request);
-        const found = visit(page);
-        if (found !== undefined) return found;
-        if (page.covered <= offset || page.covered >= page.inode.size) return undefined;
+        visit(page);
+        if (page.covered <= offset || page.covered >= page.inode.size) return;
         offset = page.covered;
       }
     } catch (err) {
-      if (codeOf(err) === "ESTALE") return undefined;
-      throw err;
+      if (codeOf(err) !== "ESTALE") throw err;
     }
   }
 }

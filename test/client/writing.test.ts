@@ -245,6 +245,22 @@ describe("writing a file", () => {
     await content.close();
   });
 
+  it("fsync waits for the only datanodes that have a block, and finds it where it is by then", async () => {
+    const client = await cluster.client();
+    const { content } = await cluster.file(client);
+    await content.write(0, Buffer.from("x"));
+    await content.flush();
+    let refusals = 0;
+    for (const datanode of cluster.datanodes) {
+      datanode.onSync = () => {
+        if (++refusals <= 5) throw new CairnError("ENOTCONN", "it is away");
+      };
+    }
+    await content.fsync();
+    expect(refusals).to.be.greaterThan(5);
+    await content.close();
+  });
+
   it("fsync does not mind blocks that were overwritten and are gone, but minds those that are lost", async () => {
     const client = await cluster.client();
     const { content } = await cluster.file(client);
