@@ -9,6 +9,9 @@ interface Event {
 /** Milliseconds since 1970 when a simulation begins. */
 const EPOCH_MS = 1_700_000_000_000;
 
+/** The shortest time that anybody waits who waits at all, ms: less may be lost in the rounding, and never pass. */
+const TICK_MS = 0.001;
+
 /** Virtual time: what is to happen, in order. Nothing happens but from here, one event after the other. */
 export class Time {
   readonly #heap: Event[] = [];
@@ -24,7 +27,7 @@ export class Time {
 
   /** Has something happen. Returns what takes it back. */
   after(ms: number, fn: () => void): Timer {
-    const event: Event = { at: this.#now + Math.max(0, ms), order: this.#order++, fn };
+    const event: Event = { at: this.#now + (ms > 0 ? Math.max(TICK_MS, ms) : 0), order: this.#order++, fn };
     this.#push(event);
     return {
       clear: () => {
