@@ -13,10 +13,6 @@ export interface Planted {
 /** Bugs that would lose data, each by forgetting one thing. */
 export const PLANTED: readonly Planted[] = [
   {
-    name: "a replica is not synced when it should be",
-    changes: [{ file: "datanode/append-file.js", find: "await this.#file.sync();", put: "" }],
-  },
-  {
     name: "a packet is acknowledged before the next datanode has it",
     changes: [
       {
@@ -33,17 +29,6 @@ export const PLANTED: readonly Planted[] = [
         file: "namenode/namespace/edits/content.js",
         find: "for (const extent of edit.extents) {",
         put: "for (const extent of edit.extents.slice(edit.extents.length > 1 ? 1 : 0)) {",
-      },
-    ],
-  },
-  {
-    name: "a replica of an older generation counts",
-    changes: [
-      { file: "namenode/blocks/reports.js", find: "if (generation < block.generation) {", put: "if (false) {" },
-      {
-        file: "namenode/blocks/reports.js",
-        find: "const whole = length === block.length;",
-        put: "const whole = true;",
       },
     ],
   },
