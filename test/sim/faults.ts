@@ -50,24 +50,15 @@ export class Faults {
   readonly #checker: Checker;
   readonly #actors: readonly Actor[];
   readonly #random: Random;
-  readonly #only: ReadonlySet<Fault> | undefined;
   #running = true;
   #lastDestruction = Number.NEGATIVE_INFINITY;
   #underWay = 0;
 
-  /** @param only the kinds of fault to make; all unless given */
-  constructor(
-    cluster: SimCluster,
-    checker: Checker,
-    actors: readonly Actor[],
-    random: Random,
-    only?: ReadonlySet<Fault>,
-  ) {
+  constructor(cluster: SimCluster, checker: Checker, actors: readonly Actor[], random: Random) {
     this.#cluster = cluster;
     this.#checker = checker;
     this.#actors = actors;
     this.#random = random;
-    this.#only = only;
   }
 
   /** Makes one fault after the other until stop(). */
@@ -118,7 +109,6 @@ export class Faults {
 
   #strike(): void {
     const fault = this.#random.weighted(FAULTS);
-    if (this.#only !== undefined && !this.#only.has(fault)) return;
     if (DESTRUCTIVE.has(fault)) {
       const { now } = this.#cluster.time;
       if (now - this.#lastDestruction < REPAIR_MS || this.#underWay > 0) return;

@@ -17,8 +17,6 @@ export interface RunOptions {
   seed: number;
   /** Operations of all actors together, at least. */
   operations: number;
-  /** Kinds of fault; all unless given. */
-  only?: ReadonlySet<Fault>;
   /** The programs' own logs. */
   log?: (process: Process, tell: (what: string) => void) => Logger;
 }
@@ -75,7 +73,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
 function drive(cluster: SimCluster, checker: Checker, actors: Actor[], random: Random, options: RunOptions) {
   const arena = new Arena();
   for (let i = 1; i <= 3; i++) actors.push(new Actor(cluster, checker, `c${i}`, arena, () => actors));
-  const faults = new Faults(cluster, checker, actors, random.fork(), options.only);
+  const faults = new Faults(cluster, checker, actors, random.fork());
   const state = { done: false, counts: faults.counts };
   const course = async () => {
     await cluster.startNamenode();
