@@ -2,14 +2,10 @@ import { flagOf } from "../common/settings.js";
 import { mountSettings } from "../fuse/settings.js";
 import { UsageError } from "./errors.js";
 
-/**
- * Words of fstab that are meant for mount(8) and init systems, and those that ask for no more than is done anyway: reads do not
- * change access times.
- */
+/** Words of fstab that are meant for mount(8) and init systems, and those that ask for no more than is done anyway. */
 const OTHERS = new Set(
   (
-    "defaults auto noauto user nouser users nousers owner noowner group nogroup nofail _netdev async " +
-    "noatime nodiratime relatime"
+    "defaults auto noauto user nouser users nousers owner noowner group nogroup nofail _netdev async " + "relatime"
   ).split(" "),
 );
 /** Words of mount(8) for settings that have other names, and their values. */
@@ -22,6 +18,8 @@ const WORDS: Record<string, [setting: string, value: boolean]> = {
   nodev: ["dev", false],
   exec: ["exec", true],
   noexec: ["exec", false],
+  atime: ["noatime", false],
+  diratime: ["nodiratime", false],
 };
 
 /**

@@ -1,4 +1,4 @@
-import type { Clock, Timestamp } from "../common/clock.js";
+import { type Clock, isLater, type Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
 import { withFields } from "../proto/with-fields.js";
 import type { AttributeChange } from "./contract.js";
@@ -104,8 +104,4 @@ export class UncommittedAttributes {
       ...(ctime !== undefined && isLater(ctime, inode.ctime) && { ctime }),
     });
   }
-}
-
-function isLater(a: Timestamp, b: Timestamp): boolean {
-  return a.sec === b.sec ? a.nsec > b.nsec : a.sec > b.sec;
 }

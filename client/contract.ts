@@ -33,6 +33,15 @@ export interface AttributeChange {
   policy?: PolicyInit;
 }
 
+/** That an inode was read. */
+export interface InodeAccess {
+  readonly ino: number;
+  /** When. */
+  readonly atime: Timestamp;
+  /** The access time that it had before: only instead of this one it is given another. */
+  readonly before: Timestamp;
+}
+
 /** How a name is moved. */
 export interface RenameFlags {
   /** EEXIST when the target name exists. */
@@ -101,6 +110,11 @@ export interface Metadata {
   rmdir(dir: number, name: Name, hold?: boolean): Promise<Removed>;
   /** Gives up inodes that unlink, rmdir or rename have kept. */
   release(inos: readonly number[]): Promise<void>;
+  /**
+   * Sets access times, and nothing else, of at most MAX_ACCESSES inodes that were read. Resolves to those of which nothing was noted:
+   * their access times were set meanwhile, or they are gone.
+   */
+  noteAccesses(accesses: readonly InodeAccess[]): Promise<number[]>;
   rename(
     fromDir: number,
     fromName: Name,
@@ -203,6 +217,8 @@ export interface Changes {
   readonly nameless: readonly number[];
   /** Inodes of which, and of the names in which, nothing more will be told. */
   readonly forgotten: readonly number[];
+  /** Inodes of which nothing but the access time is another now. */
+  readonly accessed: readonly { readonly ino: number; readonly atime: Timestamp }[];
 }
 
 /** One that caches what the namenode says. */

@@ -6,6 +6,7 @@ import type {
   Capacity,
   Created,
   DirectoryPage,
+  InodeAccess,
   Metadata,
   Name,
   NewInode,
@@ -74,6 +75,11 @@ export class SessionMetadata implements Metadata {
 
   async release(inos: readonly number[]): Promise<void> {
     await this.#session.call(Namenode.release, { session: this.#session.id, inos: [...inos] });
+  }
+
+  async noteAccesses(accesses: readonly InodeAccess[]): Promise<number[]> {
+    const request = { session: this.#session.id, accesses: [...accesses] };
+    return (await this.#session.call(Namenode.noteAccesses, request)).passed;
   }
 
   async rename(

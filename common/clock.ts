@@ -58,6 +58,16 @@ export class RealClock implements Clock {
   }
 }
 
+/** Whether two timestamps are of one moment. */
+export function isSameTime(a: Timestamp, b: Timestamp): boolean {
+  return a.sec === b.sec && a.nsec === b.nsec;
+}
+
+/** Whether a moment is after another. */
+export function isLater(a: Timestamp, b: Timestamp): boolean {
+  return a.sec === b.sec ? a.nsec > b.nsec : a.sec > b.sec;
+}
+
 /** Milliseconds of a timestamp, with fraction. */
 export function toMs(t: Timestamp): number {
   return t.sec * 1000 + t.nsec / 1e6;

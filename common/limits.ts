@@ -53,6 +53,8 @@ export const MAX_COMMIT_EXTENTS = 8192;
 export const MAX_ALLOCATE = 16;
 /** Files in one Fsck page. */
 export const MAX_FSCK_PAGE = 200;
+/** Inodes in one NoteAccesses: applying it takes a few milliseconds. */
+export const MAX_ACCESSES = 256;
 /** Replicas or blocks named in one message between namenode and datanode. */
 export const MAX_BLOCKS_PAGE = 10_000;
 /** Block ids per range of a digest report. */

@@ -1,5 +1,5 @@
 import type { Watch } from "../client/contract.js";
-import type { Timestamp } from "../common/clock.js";
+import { isSameTime, type Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
 import { withFields } from "../proto/with-fields.js";
 import { type Meaning, Names } from "./names.js";
@@ -153,6 +153,16 @@ export class MetadataCache {
     this.#recent.note(ino);
     const cached = this.#inodes.get(ino);
     if (cached) cached.believed = false;
+  }
+
+  /**
+   * The access time of an inode is another, and nothing else.
+   * @param before given: if it was this one
+   */
+  accessed(ino: number, atime: Timestamp, before?: Timestamp): void {
+    const cached = this.#inodes.get(ino);
+    if (cached === undefined || (before !== undefined && !isSameTime(cached.inode.atime, before))) return;
+    cached.inode = withFields(cached.inode, { atime });
   }
 
   #forgetInode(ino: number): void {

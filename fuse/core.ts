@@ -6,7 +6,9 @@ import { MAX_NAME, ROOT_INO } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
 import type { TakenLock } from "../proto/lock.js";
+import { type AccessPolicy, AccessTimes } from "./access-times.js";
 import { MetadataCache, type Question } from "./cache.js";
+import { within } from "./deadline.js";
 import { DirectoryStream } from "./directory.js";
 import { FileHandles } from "./files.js";
 import { HandleTable } from "./handles.js";
@@ -23,6 +25,9 @@ const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const PERMISSIONS = 0o7777;
 
+/** How long, at the end, the namenode is given to hear of access times, ms. */
+const LAST_ACCESSES_MS = 2000;
+
 /** What a file system is made of. */
 export interface FileSystemParts {
   readonly client: CairnClient;
@@ -32,6 +37,8 @@ export interface FileSystemParts {
   readonly clock?: Clock;
   /** Inodes to remember, at most. */
   readonly maxInodes?: number;
+  /** Whose access times follow reads; all unless set. */
+  readonly accessTimes?: AccessPolicy;
 }
 
 /**
@@ -46,6 +53,8 @@ export class FileSystem {
   readonly #files: FileHandles;
   readonly #holds: Holds;
   readonly #locks: MountLocks;
+  readonly #accesses: AccessTimes;
+  readonly #clock: Clock;
   readonly #watch: Watch;
   readonly #watching: Watching;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
@@ -61,7 +70,10 @@ export class FileSystem {
     };
     this.#holds = new Holds({ meta: client.meta, clock, log, unpinned });
     this.#watching = new Watching({ watch: client.watch, cache: this.#cache, holds: this.#holds, clock, kernelMs });
-    this.#files = new FileHandles(client, this.#cache, this.#holds, log);
+    const policy = options.accessTimes ?? { files: true, directories: true };
+    this.#clock = clock;
+    this.#accesses = new AccessTimes({ meta: client.meta, cache: this.#cache, clock, log, policy });
+    this.#files = new FileHandles(client, this.#cache, this.#holds, this.#accesses, log);
     const refresh = async (ino: number) => this.#files.refreshed(await this.#ask(ino));
     this.#locks = new MountLocks(client.locks, this.#files, refresh, log);
   }
@@ -194,6 +206,7 @@ export class FileSystem {
   async readlink(ino: number, _caller: Caller): Promise<Buffer> {
     const inode = this.#cache.inode(ino) ?? (await this.#ask(ino));
     if ((inode.mode & S_IFMT) !== S_IFLNK) throw new CairnError("EINVAL", `read inode ${ino} as a symlink`);
+    this.#accesses.read(inode);
     return Buffer.from(inode.target);
   }
 
@@ -256,6 +269,7 @@ export class FileSystem {
    */
   async setattr(ino: number, update: AttributeUpdate, caller: Caller): Promise<Inode> {
     const { size, ...change } = update;
+    if (change.atime !== undefined) this.#accesses.set(ino);
     const nothing = size === undefined && Object.keys(change).length === 0;
     const given = change.uid !== undefined || change.gid !== undefined;
     const chown = given || (nothing && (await this.#mayChangeMode(ino, caller)));
@@ -492,7 +506,11 @@ export class FileSystem {
     _caller: Caller,
   ): Promise<void> {
     const { ino, stream } = this.#directories.get(handle);
-    if (from === 0) stream.rewind();
+    if (from === 0) {
+      stream.rewind();
+      const known = this.#cache.inode(ino);
+      if (known !== undefined) this.#accesses.read(known);
+    }
     const dots = { mode: S_IFDIR, attributes: () => undefined };
     if (from === 0 && !take({ ...dots, name: Buffer.from("."), ino, next: 1 })) return;
     if (from <= 1) {
@@ -563,6 +581,7 @@ export class FileSystem {
   /** Commits everything written through this mount. Throws the first error, after having tried all files. */
   async flushAll(): Promise<void> {
     const failures = await this.#files.flushAll();
+    await within(this.#clock, LAST_ACCESSES_MS, this.#accesses.flush(), undefined);
     if (failures.length > 0) {
       const sentence = `commit ${failures.length} open files: ${failures.map(messageOf).join("; ")}`;
       throw new CairnError(codeOf(failures[0]), sentence);

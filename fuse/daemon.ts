@@ -21,7 +21,15 @@ export type ServeSettings = MountFlags &
   Owner &
   Pick<
     MountSettings,
-    "mountpoint" | "subdir" | "binding" | "allowOther" | "nonempty" | "cacheMs" | "readAhead" | "unmountTimeoutMs"
+    | "mountpoint"
+    | "subdir"
+    | "binding"
+    | "allowOther"
+    | "nonempty"
+    | "cacheMs"
+    | "readAhead"
+    | "nodiratime"
+    | "unmountTimeoutMs"
   >;
 
 /**

@@ -4,16 +4,17 @@ import { CairnError, InvariantError, messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
 import { withFields } from "../proto/with-fields.js";
+import type { AccessTimes, Reader } from "./access-times.js";
 import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
 import type { Holds } from "./holds.js";
 import { OpenFile, type Share } from "./open-files.js";
 import type { AttributeUpdate, Opened } from "./types.js";
 
-const { O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_TRUNC } = { O_ACCMODE: 3, ...constants };
+const { O_ACCMODE, O_RDONLY, O_WRONLY, O_APPEND, O_TRUNC, O_NOATIME } = { O_ACCMODE: 3, ...constants };
 
 /** One open of a regular file. */
-interface FileHandle {
+interface FileHandle extends Reader {
   readonly file: OpenFile;
   readonly share: Share;
   readonly readable: boolean;
@@ -28,14 +29,16 @@ export class FileHandles {
   readonly #client: CairnClient;
   readonly #cache: MetadataCache;
   readonly #holds: Holds;
+  readonly #accesses: AccessTimes;
   readonly #log: Logger;
   readonly #handles = new HandleTable<FileHandle>();
   readonly #files = new Map<number, OpenFile>();
 
-  constructor(client: CairnClient, cache: MetadataCache, holds: Holds, log: Logger) {
+  constructor(client: CairnClient, cache: MetadataCache, holds: Holds, accesses: AccessTimes, log: Logger) {
     this.#client = client;
     this.#cache = cache;
     this.#holds = holds;
+    this.#accesses = accesses;
     this.#log = log;
   }
 
@@ -57,21 +60,25 @@ export class FileHandles {
     const share = file.retain();
     file.inode = inode;
     const access = flags & O_ACCMODE;
-    const handle = this.#handles.add({
+    const open: FileHandle = {
       file,
       share,
       readable: access !== O_WRONLY,
       writable: access !== O_RDONLY,
       append: (flags & O_APPEND) !== 0,
       lost: false,
-    });
+      lookAt: (flags & O_NOATIME) === 0 ? 0 : Number.POSITIVE_INFINITY,
+    };
+    const handle = this.#handles.add(open);
+    // Of reads from its own pages the kernel does not tell: that somebody opens them, to read, counts as one.
+    const accessed = kept && access === O_RDONLY && this.#accessed(open);
     try {
       if ((flags & O_TRUNC) !== 0) await this.#truncate(file, 0);
     } catch (err) {
       await this.release(handle);
       throw err;
     }
-    return { handle, inode: file.attributes(file.inode), grown, resized, kept };
+    return { handle, inode: this.#accesses.over(file.attributes(file.inode)), grown, resized, kept, accessed };
   }
 
   /** The inode number of a handle. EBADF. */
@@ -116,9 +123,21 @@ export class FileHandles {
 
   /** EBADF when the handle is not open for reading. */
   async read(handle: number, offset: number, target: Buffer): Promise<number> {
-    const { file, readable } = this.#usable(handle);
+    const open = this.#usable(handle);
+    const { file, readable } = open;
     if (!readable) throw new CairnError("EBADF", `read inode ${file.content.ino} through a handle opened for writing`);
+    this.#accessed(open);
     return file.content.read(offset, target);
+  }
+
+  /**
+   * A file is read through a handle. What is not committed of it will change its times yet, and is passed over. @returns whether its
+   * access time is another now
+   */
+  #accessed(open: FileHandle): boolean {
+    const { file } = open;
+    if (file.written !== undefined || file.dirty || !this.#accesses.isDue(open)) return false;
+    return this.#accesses.read(this.#cache.inode(file.content.ino) ?? file.inode);
   }
 
   /** EBADF when the handle is not open for writing. */
@@ -153,11 +172,13 @@ export class FileHandles {
 
   /** Copies a range between open files as references; resolves to the bytes copied. EBADF, EINVAL. */
   async copyRange(source: number, from: number, target: number, offset: number, length: number): Promise<number> {
-    const { file: origin, readable } = this.#usable(source);
+    const open = this.#usable(source);
+    const { file: origin, readable } = open;
     if (!readable) throw new CairnError("EBADF", `copy of inode ${origin.content.ino}, opened for writing`);
     const { file } = this.#writable(target);
     const question = this.#cache.question();
     const { copied, inode } = await file.content.copyFrom(origin.content, from, offset, length);
+    this.#accessed(open);
     file.inode = inode;
     this.#changed(inode, question);
     return copied;
@@ -244,7 +265,7 @@ export class FileHandles {
     if (file && inode.version >= file.inode.version) file.inode = inode;
     const seen = file ? file.attributes(inode) : inode;
     this.#cache.tell(seen);
-    return seen;
+    return this.#accesses.over(seen);
   }
 
   /**

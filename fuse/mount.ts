@@ -32,6 +32,8 @@ export interface MountOptions extends MountFlags, Owner {
   readonly readAhead: number;
   /** Mount over a directory that is not empty. */
   readonly nonempty: boolean;
+  /** Whether reads change no access times of directories. */
+  readonly nodiratime: boolean;
   /** The directory of the cluster that is mounted: an absolute path. */
   readonly subdir: string;
 }
@@ -66,7 +68,9 @@ export async function mount(params: {
   const { uid, gid } = options;
   const client = await subtree(params.client, options.subdir);
   const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
-  const parts = { client, kernelMs: options.cacheMs, log, clock };
+  const files = !options.readOnly && !options.noatime;
+  const accessTimes = { files, directories: files && !options.nodiratime };
+  const parts = { client, kernelMs: options.cacheMs, log, clock, accessTimes };
   const squashed = uid !== undefined || gid !== undefined;
   const fs = squashed ? new SquashedFileSystem(parts, { uid, gid }) : new FileSystem(parts);
   const { binding, ended } = await bind(fs, mountpoint, options, { clock, log });

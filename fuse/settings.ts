@@ -31,6 +31,8 @@ export const mountSettings = {
   suid: setting("whether setuid and setgid bits have effect; default: when root mounts", flag.optional()),
   dev: setting("whether device nodes can be opened; default: when root mounts", flag.optional()),
   exec: setting("whether programs can be executed", flag, true),
+  noatime: setting("reads change no access times", flag, false),
+  nodiratime: setting("reads change no access times of directories", flag, false),
   uid: setting("user whom everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
   gid: setting("group that everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
   nonempty: setting("mount over a folder that is not empty", flag, false),

@@ -5,6 +5,7 @@ import type {
   ChangeWatcher,
   Created,
   DirectoryPage,
+  InodeAccess,
   Metadata,
   Name,
   NewInode,
@@ -78,7 +79,7 @@ class SubtreeWatch implements Watch {
     return ino === ROOT_INO ? this.#top : ino;
   }
 
-  #shown({ attributes, contents, names, nameless, forgotten }: Changes): Changes {
+  #shown({ attributes, contents, names, nameless, forgotten, accessed }: Changes): Changes {
     const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
     return {
       attributes: attributes.map(number),
@@ -86,6 +87,7 @@ class SubtreeWatch implements Watch {
       names: names.map(({ dir, name }) => ({ dir: number(dir), name })),
       nameless: nameless.map(number),
       forgotten: forgotten.map(number),
+      accessed: accessed.map(({ ino, atime }) => ({ ino: number(ino), atime })),
     };
   }
 }
@@ -150,6 +152,11 @@ class SubtreeMetadata implements Metadata {
     return this.#meta.release(inos.map((ino) => this.#ino(ino)));
   }
 
+  async noteAccesses(accesses: readonly InodeAccess[]): Promise<number[]> {
+    const passed = await this.#meta.noteAccesses(accesses.map((access) => ({ ...access, ino: this.#ino(access.ino) })));
+    return passed.map((ino) => this.#number(ino));
+  }
+
   async rename(
     fromDir: number,
     fromName: Name,
@@ -192,8 +199,12 @@ class SubtreeMetadata implements Metadata {
 
   /** An inode as the mount sees it. */
   #shown(inode: Inode): Inode {
-    const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
-    const ino = number(inode.ino);
-    return withFields(inode, { ino, parent: ino === ROOT_INO ? ROOT_INO : number(inode.parent) });
+    const ino = this.#number(inode.ino);
+    return withFields(inode, { ino, parent: ino === ROOT_INO ? ROOT_INO : this.#number(inode.parent) });
+  }
+
+  /** The mount's number of an inode of the cluster. */
+  #number(ino: number): number {
+    return ino === this.#top ? ROOT_INO : ino;
   }
 }

@@ -36,6 +36,8 @@ export interface Opened {
   readonly resized: boolean;
   /** The file is what it was when the kernel read the pages it may have: they may stay. */
   readonly kept: boolean;
+  /** The open counts as a read, and changed the access time. */
+  readonly accessed: boolean;
 }
 
 /** What the kernel can be made to forget. None of these waits, and none fails. */

@@ -36,12 +36,14 @@ export class Watching implements ChangeWatcher {
     options.watch.attach(this);
   }
 
-  changed({ attributes, contents, names, nameless, forgotten }: Changes): void {
+  changed({ attributes, contents, names, nameless, forgotten, accessed }: Changes): void {
     for (const { dir, name } of names) {
       const bytes = Buffer.from(name);
       this.#cache.distrustDentry(dir, bytes);
       this.kernel?.forgetName(dir, bytes);
     }
+    // First: of what changed otherwise, too, more is to be asked. The kernel finds out in its time.
+    for (const { ino, atime } of accessed) this.#cache.accessed(ino, atime);
     for (const ino of attributes) {
       this.#cache.distrust(ino);
       this.kernel?.forgetAttributes(ino);

@@ -1,6 +1,7 @@
 // What the parts of the namenode are to one another: namespace/ (names and content), blocks/ (datanodes and replicas)
 // and the store beneath. Each is written against these, not against the others.
 import type {
+  Accessed,
   Block,
   CommittedBlock,
   DatanodeAddress,
@@ -21,6 +22,8 @@ export interface Effects {
   replaced?: Inode;
   /** Inodes that the edit changed: their attributes, content, or names in them. */
   touched?: number[];
+  /** Inodes that were read: nothing but their access time is another. */
+  accessed?: Accessed[];
   /** Names that came, went, or stand for another inode. */
   names?: { dir: number; name: Uint8Array }[];
   /** The inode that has lost its last name, and the sessions it is kept for. */

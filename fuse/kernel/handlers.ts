@@ -215,9 +215,9 @@ function fileHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler
         const { ino, body, caller } = request;
         const { flags, openFlags } = decodeOpen(body);
         if ((openFlags & OPEN_KILL_SUIDGID) !== 0) await dropPrivileges(ino, caller);
-        const { handle, kept, resized } = await fs.open(ino, flags, caller);
-        // It will then see the size the file has now.
-        if (!kept && resized) forgetAttributes(ino);
+        const { handle, kept, resized, accessed } = await fs.open(ino, flags, caller);
+        // It will then see the size, or the access time, that the file has now.
+        if (accessed || (!kept && resized)) forgetAttributes(ino);
         const readOnly = (flags & constants.O_WRONLY) === 0 && (flags & constants.O_RDWR) === 0;
         const how = (kept ? OpenFlag.KEEP_CACHE : 0) | (readOnly && !fs.locksRanges ? OpenFlag.NOFLUSH : 0);
         if (!request.answer(encodeOpen(handle, how))) await fs.release(handle);

@@ -2,6 +2,7 @@ import { InvariantError } from "../../common/errors.js";
 import type { Edit } from "../../proto/gen/types.js";
 import type { Effects } from "../contract.js";
 import type { KeyValue } from "../store/kv.js";
+import { access } from "./edits/access.js";
 import { removeXattr, setAttributes, setXattr } from "./edits/attributes.js";
 import { forgetCalls, recordCall } from "./edits/calls.js";
 import { Change } from "./edits/change.js";
@@ -44,6 +45,7 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.reclaim !== null) return reclaim(change, edit.reclaim);
   if (edit.setXattr !== null) return setXattr(change, edit.setXattr);
   if (edit.removeXattr !== null) return removeXattr(change, edit.removeXattr);
+  if (edit.access !== null) return access(change, edit.access);
   if (edit.reserveBlockIds !== null) return reserveBlockIds(change, edit.reserveBlockIds.next);
   if (edit.reserveGenerations !== null) return reserveGenerations(change, edit.reserveGenerations.next);
   if (edit.release !== null) return release(change, edit.release);

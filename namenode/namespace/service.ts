@@ -1,6 +1,6 @@
 import type { Clock } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
-import { MAX_BLOCKS_PAGE } from "../../common/limits.js";
+import { MAX_ACCESSES, MAX_BLOCKS_PAGE } from "../../common/limits.js";
 import type { Handler } from "../../proto/dispatch.js";
 import type { Namenode } from "../../proto/gen/services.js";
 import type {
@@ -12,7 +12,6 @@ import type {
   OpenSessionReplyInit,
   OpenSessionRequest,
   Policy,
-  ReleaseRequest,
   SyncJournalReplyInit,
   UnlinkReplyInit,
 } from "../../proto/gen/types.js";
@@ -23,6 +22,7 @@ import { MAX_PENDING, type Sessions } from "../sessions.js";
 import type { Callbacks } from "../watches/callbacks.js";
 import { BlockCalls } from "./block-calls.js";
 import { checkCall, checkLabel, id, inRange } from "./checks.js";
+import { noteAccesses } from "./operations/accesses.js";
 import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js";
 import { commit, getExtents, readInlineBlock } from "./operations/content.js";
 import { type Context, known } from "./operations/context.js";
@@ -152,7 +152,14 @@ export class NamespaceService {
             return reply;
           },
         ),
-      release: (request) => this.#release(request),
+      release: ({ session, inos }) => {
+        inRange(inos.length, 0, MAX_BLOCKS_PAGE, "inodes to release");
+        return this.#repeatable(session, () => release(ctx, { session, inos }));
+      },
+      noteAccesses: (request) => {
+        inRange(request.accesses.length, 0, MAX_ACCESSES, "inodes that were read");
+        return this.#repeatable(request.session, () => noteAccesses(ctx, request));
+      },
       setXattr: (request) => this.#once(request.call, again, () => setXattr(ctx, request)),
       removeXattr: (request) => this.#once(request.call, again, () => removeXattr(ctx, request)),
       commit: (request, context) =>
@@ -210,13 +217,12 @@ export class NamespaceService {
     });
   }
 
-  /** May be done twice, so it needs no record. */
-  async #release(request: ReleaseRequest): Promise<Record<string, never>> {
-    inRange(request.inos.length, 0, MAX_BLOCKS_PAGE, "inodes to release");
+  /** Makes a change that may be done twice, so that it needs no record. */
+  async #repeatable<R>(session: number, act: () => R): Promise<R> {
     const full = this.#options.room();
     if (full !== undefined) await full;
-    this.#options.sessions.renew(request.session);
-    return this.#settled(release(this.#context, request));
+    this.#options.sessions.renew(session);
+    return this.#settled(act());
   }
 
   #open(request: OpenSessionRequest, connection: Link): OpenSessionReplyInit {

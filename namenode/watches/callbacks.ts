@@ -1,7 +1,7 @@
 import { LINK_HIGH_WATER } from "../../common/limits.js";
 import type { Logger } from "../../common/log.js";
 import { ClientPush } from "../../proto/gen/services.js";
-import type { Edit } from "../../proto/gen/types.js";
+import type { Edit, Time } from "../../proto/gen/types.js";
 import type { Link } from "../../proto/link.js";
 import type { Effects } from "../contract.js";
 import { Watcher, WatchTable } from "./watch-table.js";
@@ -18,6 +18,8 @@ class Connection extends Watcher {
   readonly contents = new Set<number>();
   readonly nameless = new Set<number>();
   readonly forgotten = new Set<number>();
+  /** Inode → its access time, of those that were only read. */
+  readonly accessed = new Map<number, Time>();
   names: { dir: number; name: Uint8Array }[] = [];
 
   constructor(session: number, link: Link) {
@@ -27,7 +29,8 @@ class Connection extends Watcher {
   }
 
   get count(): number {
-    return this.attributes.size + this.contents.size + this.nameless.size + this.forgotten.size + this.names.length;
+    const { attributes, contents, nameless, forgotten, accessed, names } = this;
+    return attributes.size + contents.size + nameless.size + forgotten.size + accessed.size + names.length;
   }
 
   /** Hands what is to be told to its link. False: the client does not keep up. */
@@ -39,8 +42,9 @@ class Connection extends Watcher {
       names: this.names,
       nameless: [...this.nameless],
       forgotten: [...this.forgotten],
+      accessed: Array.from(this.accessed, ([ino, atime]) => ({ ino, atime })),
     });
-    for (const told of [this.attributes, this.contents, this.nameless, this.forgotten]) told.clear();
+    for (const told of [this.attributes, this.contents, this.nameless, this.forgotten, this.accessed]) told.clear();
     this.names = [];
     return true;
   }
@@ -136,12 +140,19 @@ export class Callbacks {
   /** An edit has been applied. */
   applied(edit: Edit, effects: Effects): void {
     if (this.#connections.size === 0) return;
-    const by = edit.call?.session ?? 0;
+    const by = edit.call?.session ?? edit.access?.session ?? 0;
     const kept = keepsContent(edit);
     for (const ino of effects.touched ?? NONE) {
       for (const watcher of this.#table.of(ino)) {
         if (watcher.session === by) continue;
         (kept ? watcher.attributes : watcher.contents).add(ino);
+        this.#tell(watcher);
+      }
+    }
+    for (const { ino, atime } of effects.accessed ?? []) {
+      for (const watcher of this.#table.of(ino)) {
+        if (watcher.session === by) continue;
+        watcher.accessed.set(ino, atime);
         this.#tell(watcher);
       }
     }

@@ -39,7 +39,9 @@ describe("mount options", () => {
       secretFile: "/etc/s",
     });
     expect(parseMountOptions("ro,rw")).to.deep.equal({ readOnly: false });
-    expect(parseMountOptions("defaults,nofail,noatime,nodiratime,relatime,comment=x")).to.deep.equal({});
+    expect(parseMountOptions("defaults,nofail,relatime,comment=x")).to.deep.equal({});
+    expect(parseMountOptions("noatime,nodiratime")).to.deep.equal({ noatime: true, nodiratime: true });
+    expect(parseMountOptions("noatime,atime")).to.deep.equal({ noatime: false });
     expect(() => parseMountOptions("strictatime")).to.throw(/unknown mount option/);
     expect(() => parseMountOptions("rw,speed=11")).to.throw(/unknown mount option "speed"/);
     expect(() => parseMountOptions("mountpoint=/x")).to.throw(/unknown/);

@@ -49,6 +49,29 @@ describe("mounting a cluster", function () {
     await until(() => processInfo(pid ?? 0) === undefined, { ...SLOW, what: "the daemon to end" });
   });
 
+  it("has access times follow reads, as relatime does, on this mount at once and on others soon, and not with noatime", async () => {
+    const [file, dir] = [join(cluster.mount, "projects/read"), join(cluster.mount, "projects/dir")];
+    await sh(`mkdir ${dir} && echo text > ${dir}/x && seq 100000 > ${file}`);
+    await sh(`touch -a -d '2001-02-03 04:05:06 UTC' ${file} ${dir}`);
+    const args = ["mount", "--background", "--log-file", log(), "-o", "noatime,cache-ms=0", "/projects", folder];
+    expect(await cluster.ok(args)).to.equal("");
+    expect(readFileSync("/proc/self/mountinfo", "utf8")).to.match(new RegExp(`${folder} rw,noatime.* fuse`));
+    const atime = async (path: string) => Number(await sh(`stat -c %X ${path}`));
+    const old = Date.UTC(2001, 1, 3, 4, 5, 6) / 1000;
+    await sh(`cat ${folder}/read; ls ${folder}/dir`);
+    expect([await atime(`${folder}/read`), await atime(file)]).to.deep.equal([old, old]);
+    // Its pages are in the kernel since it was written.
+    await sh(`cat ${file}; ls ${dir}`);
+    const seen = [await atime(file), await atime(dir)];
+    expect(seen[0]).to.be.greaterThan(old);
+    expect(seen[1]).to.be.greaterThan(old);
+    const both = async () => [await atime(`${folder}/read`), await atime(`${folder}/dir`)];
+    await until(async () => (await both()).every((time, i) => time === seen[i]), { ...SLOW, what: "the new times" });
+    await sh(`sleep 1.1; cat ${file}; ls ${dir}`);
+    expect([await atime(file), await atime(dir)]).to.deep.equal(seen);
+    await sh(`umount ${folder}`);
+  });
+
   it("says in one sentence why it cannot be", async () => {
     for (const [args, why, code] of [
       [["/missing", folder], /^cairn: mount \/missing of the cluster: .*\(ENOENT\)\n$/, 1],

@@ -12,10 +12,22 @@ const AS_USER = "setpriv --reuid 1234 --regid 2345 --clear-groups";
 
 describe("mount flags", () => {
   it("are a local disk's for root, and without setuid and devices for others, who may not ask for them", () => {
-    expect(flagWords({ readOnly: false, exec: true }, true)).to.deep.equal(["rw", "suid", "dev", "exec"]);
-    expect(flagWords({ readOnly: true, exec: false }, false)).to.deep.equal(["ro", "nosuid", "nodev", "noexec"]);
-    expect(flagWords({ readOnly: false, exec: true, suid: false, dev: false }, true)).to.include("nodev");
-    expect(() => flagWords({ readOnly: false, exec: true, dev: true }, false))
+    expect(flagWords({ readOnly: false, exec: true, noatime: false }, true)).to.deep.equal([
+      "rw",
+      "suid",
+      "dev",
+      "exec",
+    ]);
+    expect(flagWords({ readOnly: true, exec: false, noatime: false }, false)).to.deep.equal([
+      "ro",
+      "nosuid",
+      "nodev",
+      "noexec",
+    ]);
+    expect(flagWords({ readOnly: false, exec: true, noatime: true, suid: false, dev: false }, true)).to.include.members(
+      ["nodev", "noatime"],
+    );
+    expect(() => flagWords({ readOnly: false, exec: true, noatime: false, dev: true }, false))
       .to.throw(/only root/)
       .with.property("code", "EPERM");
   });
@@ -66,14 +78,14 @@ for (const binding of BOTH) {
       await shell("mknod -m 666 null c 1 3 && echo gone > null && cp /usr/bin/id id && chmod 4755 id", dir);
       expect(await shell(`${AS_USER} ./id -u`, dir)).to.equal("0\n");
       await mount?.remove();
-      const tight = await start({ dev: false, suid: false, exec: true });
+      const tight = await start({ dev: false, suid: false, exec: true, noatime: false });
       await shell("mknod -m 666 null c 1 3 && cp /usr/bin/id id && chmod 4755 id", tight);
       expect((await rejection(shell("echo gone > null", tight))).message).to.match(/Permission denied/);
       expect(await shell(`${AS_USER} ./id -u`, tight)).to.equal("1234\n");
     });
 
     it("executes nothing with exec off", async () => {
-      const dir = await start({ exec: false });
+      const dir = await start({ exec: false, noatime: false });
       await shell("cp /usr/bin/true t", dir);
       expect((await rejection(shell("./t", dir))).message).to.match(/Permission denied/);
     });

@@ -20,6 +20,8 @@ const settings = {
   subdir: "/",
   readOnly: false,
   exec: true,
+  noatime: false,
+  nodiratime: false,
   ...given,
 };
 const client = new MemoryClient({

@@ -11,6 +11,7 @@ import type {
   Created,
   DirectoryPage,
   FileContent,
+  InodeAccess,
   Metadata,
   Name,
   NewInode,
@@ -18,7 +19,7 @@ import type {
   RenameFlags,
   Watch,
 } from "../../client/contract.js";
-import { type Clock, RealClock, type Timestamp } from "../../common/clock.js";
+import { type Clock, isSameTime, RealClock, type Timestamp } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
 import { GIB, MAX_BLOCK_SIZE, MAX_FILE_SIZE, MAX_NAME, MIB, ROOT_INO } from "../../common/limits.js";
 import { Inode, type InodeInit, type Policy } from "../../proto/gen/types.js";
@@ -69,7 +70,7 @@ export class MemoryWatch implements Watch {
 
   /** Others have changed something. */
   tell(changes: Partial<Changes>): void {
-    const none = { attributes: [], contents: [], names: [], nameless: [], forgotten: [] };
+    const none = { attributes: [], contents: [], names: [], nameless: [], forgotten: [], accessed: [] };
     for (const watcher of this.#watchers) watcher.changed({ ...none, ...changes });
   }
 
@@ -369,6 +370,16 @@ class MemoryMetadata implements Metadata {
 
   async release(inos: readonly number[]): Promise<void> {
     for (const ino of inos) if (this.held.delete(ino)) this.#nodes.delete(ino);
+  }
+
+  async noteAccesses(accesses: readonly InodeAccess[]): Promise<number[]> {
+    const passed: number[] = [];
+    for (const { ino, atime, before } of accesses) {
+      const node = this.#nodes.get(ino);
+      if (node === undefined || !isSameTime(node.inode.atime, before)) passed.push(ino);
+      else node.inode = received(withFields(node.inode, { atime }));
+    }
+    return passed;
   }
 
   async rename(

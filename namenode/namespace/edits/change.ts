@@ -50,6 +50,13 @@ export class Change {
     this.effects.touched.push(inode.ino);
   }
 
+  /** Stores an inode that has another access time: what is known of it otherwise goes on to hold. */
+  accessed(inode: Inode): void {
+    writeInode(this.kv, inode);
+    this.effects.accessed ??= [];
+    this.effects.accessed.push({ ino: inode.ino, atime: inode.atime });
+  }
+
   /** Notes that a name came or went. */
   named(dir: number, name: Uint8Array): void {
     this.effects.names ??= [];

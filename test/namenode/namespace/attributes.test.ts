@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { ROOT_INO } from "../../../common/limits.js";
 import { readBlock } from "../../../namenode/namespace/records.js";
 import { S_IFLNK, S_IFREG } from "../../../namenode/namespace/types.js";
-import { name, World } from "./world.js";
+import { name, SESSION, World } from "./world.js";
 
 describe("attributes", () => {
   let world: World;
@@ -28,6 +28,31 @@ describe("attributes", () => {
     expect([inode.atime.sec, inode.atime.nsec, inode.mtime.sec]).to.deep.equal([-5, 999_999_999, 10]);
     const sized = (await world.call("setAttributes", { ino, size: 3, mtime: given })).inode;
     expect(sized.mtime.sec).to.equal(-5);
+  });
+
+  it("have access times that follow reads, unless they were set meanwhile", async () => {
+    const before = await world.inode(ino);
+    const gone = { ino: 999, atime: { sec: 20, nsec: 1 }, before: before.atime };
+    const access = { ino, atime: { sec: 20, nsec: 1 }, before: before.atime };
+    const edits = world.editor.lastIndex;
+    const note = (accesses: (typeof access)[]) => world.call("noteAccesses", { session: SESSION, accesses });
+    expect((await note([access, gone])).passed).to.deep.equal([999]);
+    expect(world.editor.lastIndex).to.equal(edits + 1);
+    const { atime, ...rest } = await world.inode(ino);
+    expect(atime).to.deep.equal({ sec: 20, nsec: 1 });
+    const { atime: _, ...same } = before;
+    expect(rest).to.deep.equal(same);
+    // Repeated, it is done once, and makes no edit.
+    expect((await note([access])).passed).to.deep.equal([ino]);
+    await world.call("setAttributes", { ino, atime: { sec: 5, nsec: 0 } });
+    expect((await note([{ ...access, before: { sec: 20, nsec: 1 } }])).passed).to.deep.equal([ino]);
+    expect((await world.inode(ino)).atime.sec).to.equal(5);
+    expect(world.editor.lastIndex).to.equal(edits + 2);
+    expect(await world.code("noteAccesses", { session: SESSION, accesses: Array(257).fill(access) })).to.equal(
+      "EINVAL",
+    );
+    const odd = [{ ...access, atime: { sec: 0, nsec: 1e9 } }];
+    expect(await world.code("noteAccesses", { session: SESSION, accesses: odd })).to.equal("EINVAL");
   });
 
   it("change a file's policy and what its blocks want", async () => {

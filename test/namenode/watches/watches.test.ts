@@ -43,12 +43,13 @@ class Client {
     await setImmediate();
     return this.pushed
       .splice(0)
-      .flatMap(({ attributes, contents, names, nameless, forgotten }) => [
+      .flatMap(({ attributes, contents, names, nameless, forgotten, accessed }) => [
         ...attributes.map((ino) => `attributes ${ino}`),
         ...contents.map((ino) => `content ${ino}`),
         ...names.map((n) => `name ${n.dir}/${Buffer.from(n.name)}`),
         ...nameless.map((ino) => `nameless ${ino}`),
         ...forgotten.map((ino) => `forgotten ${ino}`),
+        ...accessed.map(({ ino, atime }) => `accessed ${ino} ${atime.sec}`),
       ])
       .sort();
   }
@@ -152,6 +153,17 @@ describe("callbacks", () => {
     expect(await client.told()).to.deep.equal([]);
     await world.call("setAttributes", { ino: inode.ino, mode: 0o644 });
     expect(await client.told()).to.deep.equal([`attributes ${inode.ino}`]);
+  });
+
+  it("tell of a read as that, with the time, and not the reader", async () => {
+    const { ino, atime: before } = await world.mkfile(ROOT_INO, "f");
+    await world.call("getInode", { ino }, client.link);
+    const access = { ino, atime: { sec: 20, nsec: 0 }, before };
+    await world.call("noteAccesses", { session: SESSION, accesses: [access] });
+    expect(await client.told()).to.deep.equal([`accessed ${ino} 20`]);
+    const again = { ino, atime: { sec: 30, nsec: 0 }, before: access.atime };
+    await world.call("noteAccesses", { session: OTHER, accesses: [again] }, client.link);
+    expect(await client.told()).to.deep.equal([]);
   });
 
   it("say once what changes often in a turn", async () => {
