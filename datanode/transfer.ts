@@ -87,13 +87,16 @@ class Flow {
   /** Sends the next piece once the window has room for it. */
   async send(stream: Downstream, { replica }: BlockFile, { run, body }: ChunkData): Promise<void> {
     await this.#until(() => this.#unacked.length === 0 || this.#bytes + body.length <= this.window);
+    const last = run.offset + lengthOf(run.chunks) === replica.length;
     const header = {
       block: replica.id,
       generation: replica.generation,
       sequence: this.#sequence++,
       offset: run.offset,
       chunks: run.chunks,
-      last: run.offset + lengthOf(run.chunks) === replica.length,
+      last,
+      // On its disk before it counts: another one, which is on its disk, may be deleted for the sake of it.
+      sync: last,
     };
     this.#unacked.push(body.length);
     this.#bytes += body.length;

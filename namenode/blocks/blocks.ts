@@ -108,7 +108,7 @@ export class Blocks implements BlockManager {
     this.#map = new ReplicaMap(kv, this.#queue, counters, use, this.#datanodes);
     this.#placer = new Placer(this.#datanodes, clock, options.random ?? Math.random);
     this.#transfers = new Transfers(clock, settings);
-    this.#deletions = new Deletions(clock);
+    this.#deletions = new Deletions(clock, editor);
     this.#verifications = new Verifications(clock);
     this.#walks = new Walks(clock, this.#map, room);
     this.#drains = new Drains(clock, this.#datanodes, this.#map, (d, service) =>

@@ -2,6 +2,7 @@ import type { Clock } from "../../common/clock.js";
 import { LINK_HIGH_WATER } from "../../common/limits.js";
 import { DatanodeCommands } from "../../proto/gen/services.js";
 import type { Block } from "../../proto/gen/types.js";
+import type { Editor } from "../contract.js";
 import type { Datanode } from "./datanode.js";
 
 /** Replicas waiting to be deleted, on all datanodes. What does not fit is found again by the next full reports. */
@@ -15,23 +16,28 @@ const CONFIRM_MS = 60_000;
 
 interface Deletion {
   readonly block: Block;
+  /** The last edit when it was decided: it waits until that is on the disk. */
+  readonly index: number;
   /** When it was commanded, monotonic ms; undefined: not yet (on this connection). */
   sent: number | undefined;
 }
 
 /**
  * Replicas that are to go, until their datanodes confirm that they are gone. A replica in here is doomed: it counts for
- * nothing, whatever a report that was under way says of it, so that no other is deleted for the sake of it.
+ * nothing, whatever a report that was under way says of it, so that no other is deleted for the sake of it. None is commanded
+ * before the edit that it follows from is on the disk: a namenode that loses its power, and that edit with it, still needs the bytes.
  */
 export class Deletions {
   readonly #clock: Clock;
+  readonly #edits: Pick<Editor, "lastIndex" | "syncedIndex">;
   /** datanode → block → deletion; the sent ones first, in the order of sending. */
   readonly #byDatanode = new Map<number, Map<number, Deletion>>();
   readonly #sent = new Map<number, number>();
   #size = 0;
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, edits: Pick<Editor, "lastIndex" | "syncedIndex">) {
     this.#clock = clock;
+    this.#edits = edits;
   }
 
   /** Replicas waiting. */
@@ -55,7 +61,7 @@ export class Deletions {
     if (known?.block.generation === block.generation) return true;
     if (this.full) return false;
     if (known !== undefined) this.#drop(datanode, queue, known);
-    queue.set(block.id, { block, sent: undefined });
+    queue.set(block.id, { block, index: this.#edits.lastIndex, sent: undefined });
     this.#size++;
     return true;
   }
@@ -81,12 +87,13 @@ export class Deletions {
       this.#drop(datanode, queue, deletion);
   }
 
-  /** Sends a datanode what it has not been sent, as far as it may have under way. */
+  /** Sends a datanode what it has not been sent, as far as that may be done yet, and it may have under way. */
   flush(datanode: Datanode): void {
     const queue = this.#byDatanode.get(datanode.id);
     const link = datanode.commands;
     if (queue === undefined || link === undefined) return;
     const late = this.#clock.monotonic() - CONFIRM_MS;
+    const { syncedIndex } = this.#edits;
     let room = MAX_SENT - (this.#sent.get(datanode.id) ?? 0);
     let batch: Block[] = [];
     const send = () => {
@@ -94,7 +101,7 @@ export class Deletions {
       batch = [];
     };
     for (const deletion of queue.values()) {
-      if (link.bufferedBytes > LINK_HIGH_WATER) break;
+      if (link.bufferedBytes > LINK_HIGH_WATER || deletion.index > syncedIndex) break;
       if (deletion.sent === undefined) {
         if (room-- <= 0) break;
         this.#sent.set(datanode.id, (this.#sent.get(datanode.id) ?? 0) + 1);

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { readFileSync, unlinkSync, writeFileSync } from "node:fs";
 import { expect } from "chai";
 import { MIB } from "../../common/limits.js";
+import { type DiskFile, RealDisk } from "../../datanode/disk.js";
 import { ReplicaChangeState } from "../../proto/gen/types.js";
 import { until } from "../support/until.js";
 import { SmallCluster } from "./cluster.js";
@@ -13,6 +14,36 @@ function flip(path: string, at: number): void {
   const bytes = readFileSync(path);
   bytes[at < 0 ? bytes.length + at : at]! ^= 0x10;
   writeFileSync(path, bytes);
+}
+
+/** A disk that tells what was synced. */
+class CountingDisk extends RealDisk {
+  readonly synced: string[] = [];
+
+  override async open(path: string, how: "create" | "read" | "write"): Promise<DiskFile> {
+    const file = await super.open(path, how);
+    const sync = () => {
+      this.synced.push(path);
+      return file.sync();
+    };
+    return { ...bound(file), sync };
+  }
+
+  override syncDirectory(path: string): Promise<void> {
+    this.synced.push(path);
+    return super.syncDirectory(path);
+  }
+}
+
+function bound(file: DiskFile): DiskFile {
+  return {
+    write: (buffers, position) => file.write(buffers, position),
+    read: (buffer, offset, length, position) => file.read(buffer, offset, length, position),
+    truncate: (length) => file.truncate(length),
+    sync: () => file.sync(),
+    size: () => file.size(),
+    close: () => file.close(),
+  };
 }
 
 describe("orders of the namenode", () => {
@@ -42,6 +73,18 @@ describe("orders of the namenode", () => {
     expect(readFileSync(cluster.blockFiles(2)[0]!).equals(readFileSync(cluster.blockFiles(1)[0]!))).to.equal(true);
     cluster.namenode.command(one!.id, "replicate", { block, targets: [two!] }); // it has it: nothing happens
     await cluster.client.write([two!], 4, Buffer.from("still well"));
+  });
+
+  it("Replicate has the copy on its disk before it is reported", async () => {
+    const disk = new CountingDisk();
+    await cluster.add(4, {}, { disk });
+    const [one, four] = cluster.pipeline(1, 4);
+    const block = await cluster.client.write([one!], 8, randomBytes(MIB));
+    disk.synced.length = 0;
+    cluster.namenode.command(one!.id, "replicate", { block, targets: [four!] });
+    await told(4, 8, FINALIZED);
+    expect(disk.synced.filter((path) => path.includes("/open/"))).to.have.length(1);
+    expect(disk.synced.filter((path) => path.endsWith("/blocks"))).to.have.length(1);
   });
 
   it("Replicate of a bad replica reports it, and leaves nothing at the target", async () => {

@@ -9,7 +9,7 @@ import { namenodeSettings } from "../../namenode/settings.js";
 import { LinkAuth } from "../../proto/auth.js";
 import { Dispatcher } from "../../proto/dispatch.js";
 import type { Link } from "../../proto/link.js";
-import { Platter, SimDisk } from "./disk.js";
+import { type Fate, Platter, SimDisk } from "./disk.js";
 import { Machine, Process } from "./machine.js";
 import { SimNetwork } from "./network.js";
 import type { Random } from "./random.js";
@@ -65,11 +65,23 @@ export class SimCluster {
   readonly #log: (process: Process) => Logger;
   /** Blocks up to this size are kept by the namenode, bytes. */
   readonly #inlineBytes: number;
+  readonly #journalSyncMs: number | undefined;
   #processes = 0;
   #running: Namenode | undefined;
 
-  /** @param log the programs' own logs; none unless given */
-  constructor(options: { random: Random; datanodes: number; tell: Tell; log?: (process: Process) => Logger }) {
+  /**
+   * @param inlineBytes of the namenode's setting; as chance has it unless given
+   * @param journalSyncMs of the namenode's settings
+   * @param log the programs' own logs; none unless given
+   */
+  constructor(options: {
+    random: Random;
+    datanodes: number;
+    tell: Tell;
+    inlineBytes?: number;
+    journalSyncMs?: number;
+    log?: (process: Process) => Logger;
+  }) {
     const { random } = options;
     this.random = random;
     this.tell = options.tell;
@@ -81,7 +93,9 @@ export class SimCluster {
       platter: new Platter(random.fork()),
       running: undefined,
     }));
-    this.#inlineBytes = random.pick([0, 0, 512, 16 << 10]);
+    const anyBytes = random.pick([0, 0, 512, 16 << 10]);
+    this.#inlineBytes = options.inlineBytes ?? anyBytes;
+    this.#journalSyncMs = options.journalSyncMs;
     for (const daemon of [this.namenode, ...this.datanodes]) daemon.process.kill();
   }
 
@@ -100,6 +114,7 @@ export class SimCluster {
         port: PORT,
         blockSize: 1 << 20,
         inlineBytes: this.#inlineBytes,
+        ...(this.#journalSyncMs !== undefined && { journalSync: this.#journalSyncMs }),
         ...TIMES,
       },
     });
@@ -160,8 +175,8 @@ export class SimCluster {
     }
   }
 
-  /** A client on a machine of its own, or again on that machine. */
-  async connect(daemon: Daemon): Promise<CairnClient> {
+  /** A client on a machine of its own, or again on that machine. @param readPatienceMs of the client's options */
+  async connect(daemon: Daemon, readPatienceMs = READ_PATIENCE_MS): Promise<CairnClient> {
     const process = this.#newProcess(daemon);
     return connectClient({
       namenode: `${NAMENODE}:${PORT}`,
@@ -169,7 +184,7 @@ export class SimCluster {
       host: daemon.machine.name,
       patienceMs: PATIENCE_MS,
       startPatienceMs: PATIENCE_MS,
-      readPatienceMs: READ_PATIENCE_MS,
+      readPatienceMs,
       shortCircuit: false,
       writeMemory: CLIENT_MEMORY,
       readMemory: CLIENT_MEMORY,
@@ -195,13 +210,13 @@ export class SimCluster {
   }
 
   /** The power of everything goes at once. Returns the index of the last edit that is left. */
-  losePower(clients: readonly Daemon[]): number {
+  losePower(clients: readonly Daemon[], fate: Fate = "chance"): number {
     for (const { process } of [...this.daemons, ...clients]) process.kill(true);
     for (const { platter } of this.datanodes) {
-      platter.losePower();
+      platter.losePower(fate);
       platter.lastDisaster = this.time.now;
     }
-    return this.namenode.disk.losePower(this.random);
+    return this.namenode.disk.losePower(this.random, fate);
   }
 
   #newMachine(name: string): Daemon {

@@ -25,6 +25,12 @@ interface Directory {
   durable: Map<string, File | "directory">;
 }
 
+/**
+ * What becomes of what was not synced when the power goes: the worst (what was written or made is lost, what was removed is gone), or
+ * to each thing as chance has it.
+ */
+export type Fate = "worst" | "chance";
+
 /** The disks of one machine. They outlive its processes; what was not synced does not outlive its power. */
 export class Platter {
   readonly #directories = new Map<string, Directory>([["/", { names: new Map(), durable: new Map() }]]);
@@ -36,6 +42,8 @@ export class Platter {
   readonly broken = new Set<string>();
   /** Probability that a read fails. */
   readErrorChance = 0;
+  /** Called right before anything on it changes, or gets to the platter: the power may go there. */
+  beforeChange: () => void = () => {};
 
   constructor(random: Random) {
     this.#random = random;
@@ -54,13 +62,14 @@ export class Platter {
     }
   }
 
-  /** The power goes: names and bytes that were not synced are lost, or are not, as chance has it. */
-  losePower(): void {
+  /** The power goes. What was not synced meets its fate, names and bytes each their own. */
+  losePower(fate: Fate = "chance"): void {
     for (const directory of this.#directories.values()) {
       const changed = new Set([...directory.names.keys(), ...directory.durable.keys()]);
       for (const name of changed) {
         const [now, then] = [directory.names.get(name), directory.durable.get(name)];
-        if (now === then || this.#random.chance(0.5)) continue; // a name may get to the platter unasked
+        // A name may get to the platter unasked.
+        if (now === then || (fate === "worst" ? now === undefined : this.#random.chance(0.5))) continue;
         if (then === undefined) directory.names.delete(name);
         else directory.names.set(name, then);
       }
@@ -70,7 +79,7 @@ export class Platter {
     for (const { names } of this.#directories.values()) {
       for (const file of names.values()) if (file !== "directory") seen.add(file);
     }
-    for (const file of seen) this.#tear(file);
+    for (const file of seen) this.#tear(file, fate);
     for (const path of [...this.#directories.keys()]) if (!this.#isReachable(path)) this.#directories.delete(path);
     this.used = 0;
     for (const [, { length }] of this.files()) this.used += length;
@@ -108,12 +117,12 @@ export class Platter {
     this.#locks.delete(path);
   }
 
-  #tear(file: File): void {
+  #tear(file: File, fate: Fate): void {
     const image = Buffer.alloc(Math.max(file.length, file.durable.length));
     file.durable.copy(image);
     let length = file.durable.length;
     for (const { at, bytes } of file.unsynced) {
-      if (this.#random.chance(0.5)) continue;
+      if (fate === "worst" || this.#random.chance(0.5)) continue;
       const kept = this.#random.chance(0.7) ? bytes.length : this.#random.int(0, bytes.length);
       bytes.copy(image, at, 0, kept);
       length = Math.max(length, Math.min(at + kept, image.length));
@@ -146,7 +155,7 @@ export class SimDisk implements Disk {
   }
 
   open(path: string, how: "create" | "read" | "write"): Promise<DiskFile> {
-    return this.#do(path, () => {
+    const open = () => {
       const { names } = this.#platter.directory(dirname(path));
       const name = nameOf(path);
       let file = names.get(name);
@@ -158,11 +167,12 @@ export class SimDisk implements Disk {
       }
       if (file === undefined) throw new CairnError("ENOENT", `open ${path}`);
       return this.#file(path, file);
-    });
+    };
+    return how === "create" ? this.#change(path, open) : this.#do(path, open);
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.#do(to, () => {
+    return this.#change(to, () => {
       const source = this.#platter.directory(dirname(from)).names;
       const file = source.get(nameOf(from));
       if (file === undefined) throw new CairnError("ENOENT", `rename ${from}`);
@@ -175,7 +185,7 @@ export class SimDisk implements Disk {
   }
 
   unlink(path: string): Promise<void> {
-    return this.#do(path, () => {
+    return this.#change(path, () => {
       const { names } = this.#platter.directory(dirname(path));
       const file = names.get(nameOf(path));
       if (file === undefined || file === "directory") throw new CairnError("ENOENT", `unlink ${path}`);
@@ -185,7 +195,7 @@ export class SimDisk implements Disk {
   }
 
   makeDirectory(path: string): Promise<boolean> {
-    return this.#do(path, () => this.#platter.makeDirectory(path));
+    return this.#change(path, () => this.#platter.makeDirectory(path));
   }
 
   list(path: string): Promise<string[]> {
@@ -193,7 +203,7 @@ export class SimDisk implements Disk {
   }
 
   syncDirectory(path: string): Promise<void> {
-    return this.#do(path, () => this.#syncNames(path), SYNC_MS);
+    return this.#change(path, () => this.#syncNames(path), SYNC_MS);
   }
 
   async readText(path: string): Promise<string> {
@@ -206,7 +216,7 @@ export class SimDisk implements Disk {
   }
 
   replaceText(path: string, text: string): Promise<void> {
-    return this.#do(
+    return this.#change(
       path,
       () => {
         const data = Buffer.from(text);
@@ -235,7 +245,7 @@ export class SimDisk implements Disk {
       write: (buffers, position) => {
         // Taken now: the caller may change the buffers once this resolves, and the operation happens before that.
         const bytes = Buffer.concat(buffers);
-        return this.#do(path, () => {
+        return this.#change(path, () => {
           const end = position + bytes.length;
           const growth = Math.max(0, end - file.length);
           if (this.#platter.used + growth > this.#platter.capacity) throw new CairnError("ENOSPC", `write ${path}`);
@@ -259,7 +269,7 @@ export class SimDisk implements Disk {
           return { bytesRead };
         }),
       truncate: (length) =>
-        this.#do(path, () => {
+        this.#change(path, () => {
           const data = Buffer.alloc(length);
           file.data.copy(data, 0, 0, Math.min(length, file.length));
           file.data = data;
@@ -272,7 +282,7 @@ export class SimDisk implements Disk {
             .map(({ at, bytes }) => ({ at, bytes: bytes.subarray(0, length - at) }));
         }),
       sync: () =>
-        this.#do(
+        this.#change(
           path,
           () => {
             file.durable = Buffer.from(file.data.subarray(0, file.length));
@@ -290,12 +300,24 @@ export class SimDisk implements Disk {
     directory.durable = new Map(directory.names);
   }
 
+  /** An operation that changes something. Nothing happens, nor is answered, if the power goes right before. */
+  #change<T>(path: string, operation: () => T, ms: readonly [number, number] = OPERATION_MS): Promise<T> {
+    return this.#do(path, operation, ms, () => this.#platter.beforeChange());
+  }
+
   /** One operation: some time passes before it happens, and after it. A process that has died does nothing. */
-  #do<T>(path: string, operation: () => T, [least, most]: readonly [number, number] = OPERATION_MS): Promise<T> {
+  #do<T>(
+    path: string,
+    operation: () => T,
+    [least, most]: readonly [number, number] = OPERATION_MS,
+    before = () => {},
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const ms = least + this.#random.next() * (most - least);
       this.#time.after(ms / 2, () =>
         this.#process.run(() => {
+          before();
+          if (!this.#process.alive) return;
           let outcome: () => void;
           try {
             for (const broken of this.#platter.broken) {

@@ -7,6 +7,7 @@ import type { Piece, ScanRange } from "../../namenode/store/merge.js";
 import { Overlay } from "../../namenode/store/overlay.js";
 import type { Storage, StorageOptions } from "../../namenode/store/storage.js";
 import { scanOverlay, snapshotOf } from "../namenode/store/memory-base.js";
+import type { Fate } from "./disk.js";
 import type { Process } from "./machine.js";
 import type { Random } from "./random.js";
 import type { Time } from "./time.js";
@@ -27,14 +28,17 @@ export class NamenodeDisk {
   first = 1;
   /** Records up to this index are on the platter. */
   synced = 0;
+  /** Called right before anything on it changes, or gets to the platter: the power may go there. */
+  beforeChange: () => void = () => {};
 
   get lastIndex(): number {
     return this.first + this.records.length - 1;
   }
 
-  /** The power goes: records that were not synced are lost, or some of them, from the end. Returns the last that is left. */
-  losePower(random: Random): number {
-    const left = random.int(Math.max(this.synced, this.first - 1), this.lastIndex);
+  /** The power goes: records that were not synced meet their fate, those at the end first. Returns the last that is left. */
+  losePower(random: Random, fate: Fate = "chance"): number {
+    const synced = Math.max(this.synced, this.first - 1);
+    const left = fate === "worst" ? synced : random.int(synced, this.lastIndex);
     this.records.length = left - this.first + 1;
     this.synced = left;
     return Math.max(left, this.index);
@@ -96,6 +100,8 @@ class SimBase implements Base {
     return new Promise((resolve) => {
       this.#time.after(duration(this.#random, TRANSACTION_MS), () =>
         this.#process.run(() => {
+          this.#disk.beforeChange();
+          if (!this.#process.alive) return;
           const { entries } = this.#disk;
           for (const [key, value] of written) value === null ? entries.remove(key) : entries.set(key, value);
           this.#disk.index = index;
@@ -144,6 +150,8 @@ class SimJournal implements Journal {
         return new Promise((resolve) => {
           time.after(duration(random, SYNC_MS), () =>
             process.run(() => {
+              disk.beforeChange();
+              if (!process.alive) return;
               disk.synced = Math.max(disk.synced, lastIndex);
               resolve();
             }),
@@ -217,6 +225,8 @@ class SimJournal implements Journal {
   }
 
   #endTurn(): void {
+    this.#disk.beforeChange();
+    if (!this.#process.alive) return;
     const turn = this.#turn;
     this.#turn = undefined;
     this.#disk.records.push(...this.#staged.splice(0));

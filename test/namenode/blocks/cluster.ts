@@ -64,13 +64,15 @@ export class TestEditor implements Editor {
   readonly kv: MemoryStore;
   readonly #listeners: ((edit: Edit, effects: Effects) => void)[] = [];
   lastIndex = 0;
+  /** Edits up to here are on the disk; undefined: all are. */
+  syncedUpTo: number | undefined;
 
   constructor(kv: MemoryStore) {
     this.kv = kv;
   }
 
   get syncedIndex(): number {
-    return this.lastIndex;
+    return this.syncedUpTo ?? this.lastIndex;
   }
 
   apply(op: Omit<EditInit, "index" | "time">): Applied {

@@ -191,6 +191,22 @@ describe("namenode/blocks: repair", () => {
     expect((await c.status()).pendingDeletions).to.equal(0);
   });
 
+  it("deletes nothing on account of an edit that is not on the disk: it may be lost, and then the file is there again", async () => {
+    const c = new TestCluster();
+    const [a, b, d] = await c.joinMany(3);
+    const [first, second] = [c.commit(1, [a!, b!, d!]), c.commit(2, [a!, b!, d!])];
+    c.free(first);
+    c.editor.syncedUpTo = c.editor.lastIndex;
+    c.free(second);
+    await c.clock.advance(10_000);
+    expect(c.holders(1)).to.deep.equal([]);
+    expect(c.holders(2)).to.have.members([a!.id, b!.id, d!.id]);
+    c.editor.syncedUpTo = undefined;
+    await c.clock.advance(10_000);
+    expect(c.holders(2)).to.deep.equal([]);
+    expect((await c.status()).pendingDeletions).to.equal(0);
+  });
+
   it("counts missing blocks, and that they are back", async () => {
     const c = new TestCluster();
     const [a, b] = await c.joinMany(2);
