@@ -113,14 +113,19 @@ function difference(
   return undefined;
 }
 
-function differenceOf({ bytes, fresh }: Version, seen: Exclude<Found, "directory">, isSafe: boolean): string | undefined {
+function differenceOf(
+  { bytes, fresh }: Version,
+  seen: Exclude<Found, "directory">,
+  isSafe: boolean,
+): string | undefined {
   if (seen.bytes.length !== bytes.length) return `has ${seen.bytes.length} bytes, not ${bytes.length}`;
   const [lost] = seen.unreadable;
   if (lost !== undefined && isSafe) return `cannot be read at ${lost[0]}`;
   for (let at = 0; at < bytes.length; at++) {
     const isLost = seen.unreadable.some(([from, to]) => at >= from && at < to);
     // Only what was written since the last fsync may be unreadable.
-    if (isLost && !fresh.some(([from, to]) => at >= from && at < to)) return `cannot be read at ${at}, which was synced`;
+    if (isLost && !fresh.some(([from, to]) => at >= from && at < to))
+      return `cannot be read at ${at}, which was synced`;
     if (!isLost && bytes[at] !== seen.bytes[at]) return `has another byte at ${at}`;
   }
   return undefined;

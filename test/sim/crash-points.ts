@@ -97,7 +97,11 @@ export async function crashAt(script: CrashScript, point: number, fate: Fate, se
   if (result.error !== undefined) return { ...result, changes, fault: `the script fails: ${messageOf(result.error)}` };
   if (crashed === undefined && !result.finished) return { ...result, changes, fault: "the script does not end" };
   if (crashed === undefined) crash();
-  return { finished: result.finished, changes, fault: await check(cluster, (found) => ledger.fault(found, crashed!, bounds)) };
+  return {
+    finished: result.finished,
+    changes,
+    fault: await check(cluster, (found) => ledger.fault(found, crashed!, bounds)),
+  };
 }
 
 /** Starts everything again, and compares. */

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import type { CairnClient, FileContent } from "../../client/contract.js";
 import { invariant } from "../../common/errors.js";
-import { type CrashLedger, type Names, type Version } from "./crash-ledger.js";
+import type { CrashLedger, Names, Version } from "./crash-ledger.js";
 import type { Time } from "./time.js";
 
 const { S_IFREG, S_IFDIR } = constants;
@@ -46,7 +46,9 @@ export class CrashProgram {
     const bytes = Buffer.alloc(Math.max(before.bytes.length, offset + data.length));
     before.bytes.copy(bytes);
     data.copy(bytes, offset);
-    this.#ledger.begin(with_(this.#names, this.#opened(name).name, newer(before, bytes, [offset, offset + data.length])));
+    this.#ledger.begin(
+      with_(this.#names, this.#opened(name).name, newer(before, bytes, [offset, offset + data.length])),
+    );
     await this.#opened(name).content.write(offset, data);
   }
 

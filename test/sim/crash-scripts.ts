@@ -114,6 +114,11 @@ export const CRASH_SCRIPTS: readonly CrashScript[] = [INLINE, BLOCKS].flatMap(({
     { ...on, name: `${where} that are changed in place`, run: change(unit) },
     { ...on, name: `names of ${where}`, run: names },
     { ...on, name: `${where} that nobody syncs`, run: wait(2 * unit) },
-    { ...on, name: `${where} that are replaced while the journal is not synced`, run: undo(unit), journalSyncMs: 5_000 },
+    {
+      ...on,
+      name: `${where} that are replaced while the journal is not synced`,
+      run: undo(unit),
+      journalSyncMs: 5_000,
+    },
   ];
 });
