@@ -3,7 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statS
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { CairnError } from "../common/errors.js";
-import type { Announcement, Refusal } from "../fuse/ready.js";
+import type { Announcement, Delay, Refusal } from "../fuse/ready.js";
 
 /** The program every daemon is started with. */
 const CAIRN = fileURLToPath(new URL("cairn.cjs", import.meta.url));
@@ -19,6 +19,8 @@ export interface Started {
   exit(): string | undefined;
   /** What a mount has said of itself once it was there, or could not be; undefined before, and for other daemons. */
   said(): Announcement | Refusal | undefined;
+  /** What a mount that is not there yet has said that it waits for. */
+  waiting(): string | undefined;
 }
 
 /**
@@ -41,8 +43,10 @@ export function startInBackground(args: readonly string[], logPath: string, env:
   child.on("error", (err) => {
     exit = `it could not be started: ${err.message}`;
   });
-  child.on("message", (message) => {
-    said = message as Announcement | Refusal;
+  let waiting: string | undefined;
+  child.on("message", (message: Announcement | Refusal | Delay) => {
+    if ("waiting" in message) waiting = message.waiting;
+    else said = message;
   });
   child.on("exit", (code, name) => {
     exit = name === null ? `it ended with status ${code}` : `it was killed by ${name}`;
@@ -51,7 +55,7 @@ export function startInBackground(args: readonly string[], logPath: string, env:
     throw new CairnError("EAGAIN", `cannot start cairn ${args[0]}: no process could be made`);
   child.unref();
   child.channel?.unref();
-  return { pid: child.pid, exit: () => exit, said: () => said };
+  return { pid: child.pid, exit: () => exit, said: () => said, waiting: () => waiting };
 }
 
 /** The last lines of a log, for people. */

@@ -7,8 +7,11 @@ import { lastLines, startInBackground } from "./background.js";
 import { DEFAULT_ROOT } from "./cluster/layout.js";
 import { terminate } from "./cluster/process.js";
 
-/** How long it may take until a folder is mounted, ms: init systems wait for 90 s. */
-const MOUNTED_MS = 80_000;
+/**
+ * How long it may take until a folder is mounted, beside waiting for the namenode, ms: with the default of --wait-ms it is less than the
+ * 90 s that init systems wait.
+ */
+const MOUNTED_MS = 50_000;
 /** How long a mount that comes too late may take to end, ms. */
 const STOP_MS = 5000;
 const POLL_MS = 20;
@@ -27,14 +30,21 @@ export async function mountInBackground(settings: MountSettings): Promise<void> 
   // Every setting is said by a flag: nothing is to come from the environment a second time.
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("CAIRN_")));
   const daemon = startInBackground(["mount", path, ...flags], log, env);
-  const deadline = performance.now() + MOUNTED_MS;
+  const limitMs = MOUNTED_MS + settings.waitMs;
+  const deadline = performance.now() + limitMs;
+  let told = false;
   while (daemon.said() === undefined && daemon.exit() === undefined) {
+    const waiting = daemon.waiting();
+    if (waiting !== undefined && !told) {
+      process.stderr.write(`cairn: mount on ${path}: ${waiting}\n`);
+      told = true;
+    }
     if (performance.now() > deadline) {
       await terminate(daemon.pid, STOP_MS);
       const [last] = lastLines(log, 1);
       throw new CairnError(
         "ETIMEDOUT",
-        `mount on ${path}: not there after ${MOUNTED_MS / 1000} s; its log, ${log}: ${last}`,
+        `mount on ${path}: not there after ${limitMs / 1000} s; its log, ${log}: ${last}`,
       );
     }
     await sleep(POLL_MS);

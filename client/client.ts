@@ -43,6 +43,8 @@ export interface ClientOptions {
   patienceMs?: number;
   /** How long the first connection may take, ms. */
   startPatienceMs?: number;
+  /** Called once when the namenode is not there at the start, and is waited for. */
+  waiting?: (why: Error) => void;
   /** How long a read looks for a replica that can be read before it is EIO, ms. */
   readPatienceMs?: number;
   /** Whether block files of this machine may be read directly. */
@@ -111,6 +113,7 @@ export async function connectClient(options: ClientOptions): Promise<CairnClient
     random,
     ...(sessionId !== undefined && { id: sessionId }),
     watch: options.watch ?? false,
+    ...(options.waiting && { waiting: options.waiting }),
     startPatienceMs: options.startPatienceMs ?? DEFAULTS.startPatienceMs,
     patienceMs: options.patienceMs ?? DEFAULTS.patienceMs,
   });

@@ -18,6 +18,8 @@ import { SessionWatch } from "./watch.js";
 const RENEWALS_PER_LEASE = 3;
 /** Errors after which a call is made again: its reply may have been lost, or the namenode is away. */
 const TRANSIENT = new Set(["ENOTCONN", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "EPIPE"]);
+/** Errors of a machine that is starting itself: the network, or the names of other machines, are not there yet. */
+const STARTING = new Set(["ENETUNREACH", "ENETDOWN", "EHOSTUNREACH", "EHOSTDOWN", "EADDRNOTAVAIL", "EAI_AGAIN"]);
 
 export interface SessionOptions {
   host: string;
@@ -39,6 +41,8 @@ export interface SessionOptions {
   watch: boolean;
   /** How long the first connection may take, ms. */
   startPatienceMs: number;
+  /** Called once when the namenode is not there at the start, and is waited for. */
+  waiting?: (why: Error) => void;
   /** How long a call outlasts the loss of the namenode, ms. */
   patienceMs: number;
 }
@@ -106,8 +110,9 @@ export class Session {
     let lastError: Error | undefined;
     const refused = new Promise<never>((_resolve, reject) => {
       session.#giveUp = (err) => {
+        if (!TRANSIENT.has(codeOf(err)) && !STARTING.has(codeOf(err))) reject(err);
+        else if (lastError === undefined) options.waiting?.(err);
         lastError = err;
-        if (!TRANSIENT.has(codeOf(err))) reject(err);
       };
     });
     try {

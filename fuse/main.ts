@@ -1,10 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { connectClient } from "../client/index.js";
-import { wrap } from "../common/errors.js";
+import { messageOf, wrap } from "../common/errors.js";
 import { tuneForStreams } from "../common/heap.js";
 import { createLogger } from "../common/log.js";
 import { serve } from "./daemon.js";
+import { announceDelay, endWithStarter } from "./ready.js";
 import type { MountSettings } from "./settings.js";
 
 /**
@@ -14,7 +15,8 @@ import type { MountSettings } from "./settings.js";
 export async function runMount(settings: MountSettings): Promise<void> {
   tuneForStreams();
   const log = createLogger("mount", settings.logLevel);
-  const { namenode, secretFile, mountpoint, subdir, patienceMs } = settings;
+  const { namenode, secretFile, mountpoint, subdir, waitMs, patienceMs } = settings;
+  endWithStarter();
   const secret = secretFile === undefined ? undefined : await readSecret(secretFile);
   const client = await connectClient({
     namenode,
@@ -22,6 +24,12 @@ export async function runMount(settings: MountSettings): Promise<void> {
     name: `mount ${mountpoint} on ${hostname()} (pid ${process.pid})`,
     log,
     watch: true,
+    startPatienceMs: waitMs,
+    waiting: (why) => {
+      const waiting = `waiting up to ${waitMs / 1000} s for the namenode at ${namenode}: ${messageOf(why)}`;
+      log.warn(waiting);
+      announceDelay({ waiting });
+    },
     patienceMs,
   });
   await serve(client, settings, settings.source ?? (subdir === "/" ? namenode : `${namenode}:${subdir}`), log);

@@ -11,8 +11,28 @@ export interface Refusal {
   readonly code: string;
 }
 
-/** Tells the process that started this one, where it listens (Node's IPC channel), how it went, and lets go of it. */
+/** What a mount that is being started waits for: a sentence. */
+export interface Delay {
+  readonly waiting: string;
+}
+
+/** Tells the process that started this one, where it listens (Node's IPC channel), what the start waits for. */
+export function announceDelay(delay: Delay): void {
+  if (process.connected) process.send?.(delay);
+}
+
+/** Has this process end when the one that started it does not wait for it any more, until that was told how it went. */
+export function endWithStarter(): void {
+  process.once("disconnect", endAlone);
+}
+
+function endAlone(): never {
+  process.exit(1);
+}
+
+/** Tells the process that started this one how it went, and lets go of it. */
 export function announce(outcome: Announcement | Refusal): void {
+  process.off("disconnect", endAlone);
   if (!process.connected) return;
   process.send?.(outcome, undefined, undefined, () => {
     // It may have gone: then nobody is waiting.

@@ -10,6 +10,8 @@ const DAY_MS = 86_400_000;
 const MAX_ID = 0xffff_fffe;
 /** How long the kernel may believe what it is told unless a setting says otherwise, ms. */
 const DEFAULT_CACHE_MS = 10_000;
+/** How long a mount that is started waits for its namenode, unless a setting says otherwise, ms: machines start in any order. */
+const DEFAULT_WAIT_MS = 30_000;
 
 /** The settings of `cairn mount`. */
 export const mountSettings = {
@@ -42,6 +44,7 @@ export const mountSettings = {
     DEFAULT_CACHE_MS,
   ),
   readAhead: setting("how far the kernel reads ahead in a file, bytes (needs root)", bytes(0, 64 * MIB), MIB),
+  waitMs: setting("how long a start waits for a namenode that is away, ms", integer(0, 7 * DAY_MS), DEFAULT_WAIT_MS),
   patienceMs: setting("how long programs wait for a namenode that is away, ms", integer(1000, 7 * DAY_MS), DAY_MS),
   unmountTimeoutMs: setting(
     "how long a stop waits for programs that use the mount, ms",

@@ -1,10 +1,11 @@
 // Mounts as administrators make them: in the background, through mount(8), and mended where they have died or hang.
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "chai";
 import { processInfo } from "../../cli/cluster/process.js";
 import { mountAt } from "../../fuse/mountinfo.js";
-import { CAIRN, TestCluster } from "../support/cluster.js";
+import { CAIRN, cairn, TestCluster } from "../support/cluster.js";
 import { run, sh } from "../support/run.js";
 import { until } from "../support/until.js";
 
@@ -16,6 +17,7 @@ describe("mounting a cluster", function () {
   let cluster: TestCluster;
   let folder: string;
   let installed = false;
+  const children: ChildProcess[] = [];
   before(async () => {
     cluster = await TestCluster.start({ datanodes: 1 });
     await sh(`mkdir ${cluster.mount}/projects && echo hello > ${cluster.mount}/projects/file`);
@@ -25,6 +27,7 @@ describe("mounting a cluster", function () {
     folder = mkdtempSync(join(cluster.root, "mounting-"));
   });
   after(() => {
+    for (const child of children) child.kill("SIGKILL");
     if (installed) rmSync(HELPER, { force: true });
     cluster.destroy();
   });
@@ -111,6 +114,47 @@ describe("mounting a cluster", function () {
     expect(refused.code).to.equal(32);
     expect(refused.stderr).to.match(/mount \/missing of the cluster/);
     expect((await run("mount", ["-t", "cairn", "-o", "speed=11", source, folder])).code).to.equal(1);
+  });
+
+  it("waits for a namenode that is not there yet, saying so, and for as long as somebody waits for it", async () => {
+    await cluster.kill("namenode");
+    const flags = ["--root", cluster.root, "--wait-ms", "3600000"];
+    const start = (args: readonly string[]) => {
+      const child = spawn(process.execPath, [CAIRN, "mount", ...args, ...flags], { env: cluster.env });
+      children.push(child);
+      let said = "";
+      for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (said += String(text)));
+      const ended = new Promise<number | null>((resolve) => child.on("close", resolve));
+      const waits = () =>
+        until(() => /waiting up to 3600 s for the namenode at .*ECONNREFUSED/.test(said), {
+          ...SLOW,
+          what: "it to wait",
+        });
+      return { child, ended, waits };
+    };
+    const foreground = start([folder]);
+    await foreground.waits();
+    foreground.child.kill("SIGINT");
+    await foreground.ended;
+    const background = ["--background", "--log-file", log(), folder];
+    const givenUp = start(background);
+    await givenUp.waits();
+    givenUp.child.kill("SIGINT");
+    await givenUp.ended;
+    await until(async () => (await daemons(folder)).length === 0, { ...SLOW, what: "the daemon to end" });
+    const patient = start(background);
+    await patient.waits();
+    await cluster.up();
+    expect(await patient.ended).to.equal(0);
+    expect(await sh(`cat ${folder}/projects/file`)).to.equal("hello\n");
+    await sh(`umount ${folder}`);
+  });
+
+  it("says in one sentence when the namenode does not come", async () => {
+    const args = ["mount", "--wait-ms", "100", "--namenode", "127.0.0.1:1", folder];
+    const { code, stderr } = await cairn(args, { env: cluster.env });
+    expect(stderr).to.match(/^cairn: no namenode at 127.0.0.1:1: .*ECONNREFUSED/);
+    expect(code).to.equal(1);
   });
 
   it("is mended by cluster start when the daemon was stopped, or hangs", async () => {
