@@ -14,6 +14,7 @@ const COMMANDS: Record<string, Lazy> = {
     load: () => import("./cluster/command.js"),
   },
   fs: { summary: "files and folders: ls, put, get, …", load: () => import("./fs/command.js") },
+  snapshot: { summary: "keep folders readable as they were", load: () => import("./snapshot.js") },
   admin: { summary: "the health of a cluster: report, fsck, backup, …", load: () => import("./admin/command.js") },
   namenode: { summary: "run a namenode (in the foreground)", load: () => import("./namenode.js") },
   datanode: { summary: "run a datanode (in the foreground)", load: () => import("./datanode.js") },

@@ -3,6 +3,7 @@ import { type Clock, isLater, isSameTime, type Timer, type Timestamp } from "../
 import { messageOf } from "../common/errors.js";
 import { MAX_ACCESSES } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
+import { isOfSnapshot } from "../common/snapshots.js";
 import type { Inode } from "../proto/gen/types.js";
 import { withFields } from "../proto/with-fields.js";
 import type { MetadataCache } from "./cache.js";
@@ -71,11 +72,11 @@ export class AccessTimes {
   }
 
   /**
-   * An inode is read.
+   * An inode is read. What is in a snapshot stays as it is.
    * @param inode as the namenode describes it @returns whether that changed its access time
    */
   read(inode: Inode): boolean {
-    if (!(isDirectory(inode) ? this.#policy.directories : this.#policy.files)) return false;
+    if (isOfSnapshot(inode.ino) || !(isDirectory(inode) ? this.#policy.directories : this.#policy.files)) return false;
     const now = this.#clock.timestamp();
     const seen = this.over(inode);
     if (!isOutdated(seen, now)) return false;

@@ -4,6 +4,7 @@ import { type Clock, RealClock } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_NAME, ROOT_INO } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
+import { isOfSnapshot } from "../common/snapshots.js";
 import type { Inode } from "../proto/gen/types.js";
 import type { TakenLock } from "../proto/lock.js";
 import { type AccessPolicy, AccessTimes } from "./access-times.js";
@@ -20,7 +21,7 @@ import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, Ker
 import { Watching } from "./watching.js";
 import { checkXattrName } from "./xattr.js";
 
-const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IXGRP, O_EXCL } = constants;
+const { S_IFMT, S_IFREG, S_IFDIR, S_IFLNK, S_IXGRP, O_EXCL, O_WRONLY, O_RDWR, O_TRUNC } = constants;
 const S_ISUID = 0o4000;
 const S_ISGID = 0o2000;
 const PERMISSIONS = 0o7777;
@@ -362,16 +363,18 @@ export class FileSystem {
       const { inode, existed, parent } = await this.#client.meta.create(dir, name, inherited, !exclusive);
       this.#entered(dir, name, inode, question, parent);
       this.#files.effective(inode);
-      const opened = await this.#files.open(inode, existed ? flags : flags & ~constants.O_TRUNC);
+      const opened = await this.#files.open(inode, existed ? flags : flags & ~O_TRUNC);
       return { ...opened, existed };
     });
   }
 
   /**
    * Opens a regular file: reads see everything that was committed before (close-to-open).
-   * @param flags of open(2): access mode, O_APPEND and O_TRUNC are heeded. EISDIR, ESTALE.
+   * @param flags of open(2): access mode, O_APPEND and O_TRUNC are heeded. EISDIR, ESTALE; EROFS: to write what is in a snapshot.
    */
   async open(ino: number, flags: number, _caller: Caller): Promise<Opened> {
+    if (isOfSnapshot(ino) && (flags & (O_WRONLY | O_RDWR | O_TRUNC)) !== 0)
+      throw new CairnError("EROFS", `open inode ${ino}, which is in a snapshot, to write it`);
     this.#holds.pin(ino);
     try {
       this.#files.settle(ino);

@@ -1,3 +1,5 @@
+import { SNAPSHOTS } from "../common/snapshots.js";
+
 /** Names and directories that are remembered, at most. */
 const MAX_NAMES = 65_536;
 
@@ -7,7 +9,7 @@ export type Meaning = number | "absent";
 interface Directory {
   /** By name, the last one learned last; undefined: to be asked for, though the directory is complete. */
   readonly names: Map<string, Meaning | undefined>;
-  /** Whether a name that is not here does not exist. */
+  /** Whether a name that is not here does not exist; but for that of the snapshots, which is never listed. */
   complete: boolean;
 }
 
@@ -40,7 +42,7 @@ export class Names {
     this.#directories.delete(dir);
     this.#directories.set(dir, directory);
     const { names, complete } = directory;
-    return names.get(name) ?? (complete && !names.has(name) ? "absent" : undefined);
+    return names.get(name) ?? (complete && !names.has(name) && name !== SNAPSHOTS ? "absent" : undefined);
   }
 
   put(dir: number, name: string, meaning: Meaning): void {

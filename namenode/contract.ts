@@ -38,6 +38,8 @@ export interface Effects {
   freed?: Block[];
   /** Whether the reclaim list has more to do. */
   reclaimable?: boolean;
+  /** Whether what was kept for deleted snapshots is still to be looked for. */
+  forgettable?: boolean;
 }
 
 /** An edit that has been applied. */

@@ -14,6 +14,7 @@ import { Blocks } from "./blocks/blocks.js";
 import { Backups } from "./care/backups.js";
 import { Quotas } from "./care/quotas.js";
 import { recount } from "./care/recount.js";
+import { Snapshots } from "./care/snapshots.js";
 import { TrashExpiry } from "./care/trash.js";
 import type { BlockUse } from "./contract.js";
 import { JournaledEditor } from "./editor.js";
@@ -115,6 +116,7 @@ export class Namenode {
     const counting = { store: storage.store, editor, clock, log };
     const quotas = new Quotas({ ...counting, room: () => editor.room() });
     this.#closers.push(() => quotas.close());
+    const snapshots = new Snapshots({ kv: editor.kv, editor, clock }, () => editor.room());
     const blocks = new Blocks({
       care: {
         backup: (request, { link }) => backups.backup(request, link),
@@ -124,6 +126,9 @@ export class Namenode {
         },
         setQuota: (request) => quotas.set(request),
         getQuotas: (request) => quotas.get(request),
+        createSnapshot: (request) => snapshots.create(request),
+        deleteSnapshot: (request) => snapshots.delete(request),
+        listSnapshots: (request) => snapshots.list(request),
       },
       kv: editor.kv,
       editor,

@@ -1,5 +1,6 @@
 import type { CairnClient } from "../../client/contract.js";
-import { CairnError, wrap } from "../../common/errors.js";
+import { CairnError, codeOf, wrap } from "../../common/errors.js";
+import { isOfSnapshot, SNAPSHOTS } from "../../common/snapshots.js";
 import type { Inode } from "../../proto/gen/types.js";
 import { print } from "../output.js";
 import { isDirectory } from "./format.js";
@@ -80,6 +81,7 @@ export async function rm(
       if (isDirectory(inode) && options.recursive !== true) {
         throw new CairnError("EISDIR", "it is a folder (use -r)");
       }
+      if (isDirectory(inode)) await refuseSnapshots(client, inode.ino);
       if (client.trashMs > 0 && options.skipTrash !== true && !isInTrash(path))
         await print(`${path}: moved to ${await toTrash(client, path, folder.ino, name)}\n`);
       else await remove(client, folder.ino, name, inode, progress);
@@ -88,6 +90,14 @@ export async function rm(
       throw wrap(err, `cannot remove ${path}`);
     }
   }
+}
+
+/** ENOTEMPTY for a folder that has snapshots: it could not be removed, nor would it ever leave the trash. */
+async function refuseSnapshots(client: CairnClient, folder: number): Promise<void> {
+  const list = await client.meta.lookup(folder, Buffer.from(SNAPSHOTS)).catch((err: unknown) => {
+    if (codeOf(err) !== "ENOENT") throw err;
+  });
+  if (list && isOfSnapshot(list.ino)) throw new CairnError("ENOTEMPTY", "it has snapshots (see `cairn snapshot list`)");
 }
 
 /** Removes a name, and all that is below it, for good. */

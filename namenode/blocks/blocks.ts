@@ -49,7 +49,10 @@ const SWEEP_MS = 500;
 
 type AdminHandlers = { [K in keyof typeof Admin]: Handler<(typeof Admin)[K]> };
 /** The calls of Admin that are answered in care/. */
-export type CareHandlers = Pick<AdminHandlers, "backup" | "recount" | "setQuota" | "getQuotas">;
+export type CareHandlers = Pick<
+  AdminHandlers,
+  "backup" | "recount" | "setQuota" | "getQuotas" | "createSnapshot" | "deleteSnapshot" | "listSnapshots"
+>;
 
 /** What Blocks is built on. */
 export interface BlocksOptions {

@@ -4,6 +4,7 @@ import type { Block, FileRange, FsckFileInit, FsckReplyInit, FsckRequest, Inode 
 import type { BlockReplicas, BlockUse } from "../contract.js";
 import { dentriesAfter, extentKey, extentsOf, nameOfDentry } from "../namespace/keys.js";
 import { extentOf, readDentry, readInode } from "../namespace/records.js";
+import { type Place, placeOf } from "../namespace/snapshots/places.js";
 import { isDirectory, isRegular } from "../namespace/types.js";
 import type { KeyValue } from "../store/kv.js";
 
@@ -30,14 +31,15 @@ interface Level {
 }
 
 /**
- * One page of the files below an inode, in the order of their paths' bytes, each with the health of its blocks. Bounded
+ * One page of the files below an inode (of a snapshot, too), in the order of their paths' bytes, each with the health of its blocks. Bounded
  * work, whatever the tree. The tree may change between pages: what is there all the time is seen once.
  * The cursor is the path last seen (a trailing "/": a directory not yet begun), and, for a file that is to be continued,
  * NUL and the offset of its next extent.
  */
-export function fsck(parts: FsckParts, request: FsckRequest): FsckReplyInit {
-  const { kv } = parts;
-  const root = readInode(kv, request.ino);
+export function fsck(today: FsckParts, request: FsckRequest): FsckReplyInit {
+  const { kv, ino, shown } = placeOf(today.kv, request.ino);
+  const parts = { ...today, kv, shown };
+  const root = readInode(kv, ino);
   if (root === undefined) throw new CairnError("ESTALE", `check of inode ${request.ino}: there is none`);
   if (request.cursor.length > MAX_CURSOR) throw new CairnError("E2BIG", "check with a cursor that is no cursor");
   const nul = request.cursor.indexOf(0);
@@ -114,12 +116,12 @@ function continuation(path: Buffer, offset: number): Buffer {
 
 /** The files of one reply. */
 class Page {
-  readonly #parts: FsckParts;
+  readonly #parts: FsckParts & Pick<Place, "shown">;
   readonly #limit: number;
   readonly #files: FsckFileInit[] = [];
   #extents = 0;
 
-  constructor(parts: FsckParts, limit: number) {
+  constructor(parts: FsckParts & Pick<Place, "shown">, limit: number) {
     this.#parts = parts;
     this.#limit = limit;
   }
@@ -130,7 +132,7 @@ class Page {
 
   /** Adds a file's blocks from an offset on. @returns the offset to go on from, when they were too many. */
   file(path: Buffer, inode: Inode, from: number): number | undefined {
-    const { kv, use, replicas } = this.#parts;
+    const { kv, use, replicas, shown } = this.#parts;
     const pieces = new Map<number, FileRange[]>();
     let next: number | undefined;
     for (const [key, value] of kv.range({ gte: extentKey(inode.ino, from), lt: extentsOf(inode.ino).lt })) {
@@ -154,7 +156,7 @@ class Page {
       const lost = record.wanted > 0 && !isReadable(found) ? ranges : [];
       return { block, ...found, wanted: record.wanted, lost };
     });
-    this.#files.push({ path, ino: inode.ino, size: inode.size, policy: inode.policy, blocks });
+    this.#files.push({ path, ino: shown(inode).ino, size: inode.size, policy: inode.policy, blocks });
     return next;
   }
 

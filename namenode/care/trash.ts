@@ -6,6 +6,7 @@ import { endOfDay, TRASH } from "../../common/trash.js";
 import type { Editor } from "../contract.js";
 import { dentriesOf, nameOfDentry } from "../namespace/keys.js";
 import { readDentry } from "../namespace/records.js";
+import { isSnapshotted } from "../namespace/snapshots/records.js";
 import { isDirectory } from "../namespace/types.js";
 import type { Key } from "../store/kv.js";
 
@@ -35,6 +36,8 @@ interface Level {
   readonly name: Buffer;
   readonly ino: number;
   names: IterableIterator<[Key, Uint8Array]>;
+  /** Something below it has snapshots and stays: so it stays, too. */
+  stays: boolean;
 }
 
 /** Removes the days of the trash that are over for long enough, with all that is in them, in bounded pieces. */
@@ -45,6 +48,8 @@ export class TrashExpiry {
   #ticker: Timer | undefined;
   #next: Timer | undefined;
   #removed = 0;
+  /** Days with something that has snapshots: passed over until the next look. */
+  readonly #kept = new Set<number>();
 
   constructor(parts: TrashParts) {
     this.#parts = parts;
@@ -52,7 +57,11 @@ export class TrashExpiry {
 
   start(): void {
     const { clock, trashMs } = this.#parts;
-    if (trashMs > 0) this.#ticker = clock.every(LOOK_MS, () => this.#look());
+    if (trashMs > 0)
+      this.#ticker = clock.every(LOOK_MS, () => {
+        this.#kept.clear();
+        this.#look();
+      });
   }
 
   close(): void {
@@ -69,7 +78,7 @@ export class TrashExpiry {
     for (const user of this.#foldersIn(trash.ino)) {
       for (const day of this.#foldersIn(user.ino)) {
         const end = endOfDay(day.name.toString());
-        if (end === undefined || clock.now() < end + trashMs) continue;
+        if (end === undefined || clock.now() < end + trashMs || this.#kept.has(day.ino)) continue;
         log.info({ user: user.name.toString(), day: day.name.toString() }, "a day of the trash is over");
         this.#levels = [day];
         this.#removed = 0;
@@ -99,7 +108,7 @@ export class TrashExpiry {
     if (full !== undefined) full.then(undefined, () => undefined).then(() => this.#schedule());
     else if (this.#levels.length > 0) this.#schedule();
     else {
-      log.info({ names: this.#removed }, "a day of the trash is emptied");
+      log.info({ names: this.#removed }, "what could go of a day of the trash is gone");
       this.#look();
     }
   }
@@ -116,7 +125,8 @@ export class TrashExpiry {
       return;
     }
     const again = this.#folder(level.dir, level.name);
-    if (again?.ino === level.ino) {
+    if (level.stays || isSnapshotted(this.#parts.editor.kv, level.ino)) this.#stays(level);
+    else if (again?.ino === level.ino) {
       // Somebody has put something into it meanwhile.
       if (!again.names.next().done) {
         level.names = this.#parts.editor.kv.range(dentriesOf(level.ino));
@@ -125,6 +135,19 @@ export class TrashExpiry {
       this.#unlink(level.dir, level.name);
     }
     this.#levels.pop();
+  }
+
+  /** A directory with snapshots is removed only when these have been deleted, as everywhere. */
+  #stays({ ino, name }: Level): void {
+    const above = this.#levels.at(-2);
+    if (above !== undefined) above.stays = true;
+    else {
+      this.#kept.add(ino);
+      this.#parts.log.warn(
+        { day: name.toString() },
+        "something in the trash has snapshots, and stays until these are deleted",
+      );
+    }
   }
 
   #unlink(dir: number, name: Buffer): void {
@@ -140,7 +163,7 @@ export class TrashExpiry {
     const { kv } = this.#parts.editor;
     const dentry = readDentry(kv, dir, name);
     if (dentry === undefined || !isDirectory({ mode: dentry.type })) return undefined;
-    return { dir, name, ino: dentry.ino, names: kv.range(dentriesOf(dentry.ino)) };
+    return { dir, name, ino: dentry.ino, names: kv.range(dentriesOf(dentry.ino)), stays: false };
   }
 
   *#foldersIn(dir: number): Generator<Level> {

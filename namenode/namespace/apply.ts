@@ -21,6 +21,7 @@ import { forgetLocking, lockingSession } from "./edits/locking.js";
 import { create, link, rename, unlink } from "./edits/names.js";
 import { adopt, countQuota, setQuota } from "./edits/quotas.js";
 import { reclaim } from "./edits/reclaim.js";
+import { createSnapshot, deleteSnapshot, forgetVersions } from "./edits/snapshots.js";
 
 /**
  * Applies an edit to the store: the one function that changes it. Deterministic: reads no clock, draws no random number,
@@ -58,6 +59,9 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.recount !== null) return recount(change, edit.recount);
   if (edit.setQuota !== null) return setQuota(change, edit.setQuota);
   if (edit.countQuota !== null) return countQuota(change, edit.countQuota);
+  if (edit.createSnapshot !== null) return createSnapshot(change, edit.createSnapshot);
+  if (edit.deleteSnapshot !== null) return deleteSnapshot(change, edit.deleteSnapshot);
+  if (edit.forgetVersions !== null) return forgetVersions(change, edit.forgetVersions);
   if (edit.adopt !== null) return adopt(change, edit.adopt);
   if (edit.restore !== null) return restore(change, edit.restore);
   if (edit.format !== null) return format(change, edit.format);

@@ -155,6 +155,45 @@ export const LOCKING: RangeOptions = prefix("K");
 /** The session in a key of those that have locks. */
 export const sessionOfLocking = (key: Key): number => readU64(key, 1);
 
+/** → how many snapshots there are (u32); none: there is none. */
+export const SNAPSHOT_COUNT: Key = "S";
+/** (directory, name) → SnapshotRecord */
+export const snapshotKey = (dir: number, name: Uint8Array): Key => `S${u64(dir)}${nameKey(name)}`;
+/** The snapshots of a directory with names greater than `after`; all when it is empty. */
+export function snapshotsAfter(dir: number, after: Uint8Array): RangeOptions {
+  const all = prefix(`S${u64(dir)}`);
+  return after.length === 0 ? all : { gte: `${snapshotKey(dir, after)}\0`, lt: all.lt };
+}
+/** slot → SnapshotRecord */
+export const slotKey = (slot: number): Key => `T${u32(slot)}`;
+/** (directory, id of a snapshot of it) → SnapshotRecord; under the directory 0 all snapshots are, too. */
+export const snapshotIdKey = (dir: number, id: number): Key => `Z${u64(dir)}${u64(id)}`;
+/** A directory's snapshots with from <= id < to. */
+export const snapshotIdsWithin = (dir: number, from: number, to: number): RangeOptions => ({
+  gte: snapshotIdKey(dir, from),
+  lt: snapshotIdKey(dir, to),
+});
+/** A directory's snapshots, by age. */
+export const snapshotsOf = (dir: number): RangeOptions => prefix(`Z${u64(dir)}`);
+
+/** (key of an inode, dentry, extent or extended attribute, snapshot id) → VersionRecord. No such key has a NUL behind its numbers. */
+export const versionKey = (key: Key, id: number): Key => `V${key}\0${u64(id)}`;
+/** The versions of a key with an id of at least `from`, by id. */
+export const versionsFrom = (key: Key, from: number): RangeOptions => ({
+  gte: versionKey(key, from),
+  lt: `V${key}\x01`,
+});
+/** The versions of keys within a range. It may hold versions of other keys: prefixes of its start. */
+export const versionsWithin = ({ gte, lt }: RangeOptions): RangeOptions => ({ gte: `V${gte}`, lt: `V${lt}` });
+/** Everything that is kept for snapshots. */
+export const VERSIONS: RangeOptions = prefix("V");
+/** Of which key a version is. */
+export const keyOfVersion = (key: Key): Key => key.slice(1, -9);
+/** The snapshot's id in a version's key. */
+export const idOfVersion = (key: Key): number => readU64(key, key.length - 8);
+/** → ForgettingRecord; none: no version is useless. */
+export const FORGETTING: Key = "W";
+
 /** datanode id → RegisterDatanodeEdit, the last one of that datanode */
 export const datanodeKey = (id: number): Key => `M${u32(id)}`;
 /** All datanodes ever registered, by id. */

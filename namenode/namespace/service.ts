@@ -32,6 +32,7 @@ import { clone, fallocate } from "./operations/ranges.js";
 import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
 import { rename } from "./operations/rename.js";
 import { readBlock, readCall, readCluster, readInode } from "./records.js";
+import { inodeAt, mayChange } from "./snapshots/places.js";
 
 export interface ServiceOptions {
   editor: Editor;
@@ -106,14 +107,14 @@ export class NamespaceService {
 
       lookup: ({ dir, name }, { link }) => {
         // Also that there is no such name is something to be told of when it changes.
-        callbacks.told(link, dir);
+        if (mayChange(dir)) callbacks.told(link, dir);
         return this.#settled(this.#told(link, { inode: lookup(kv, dir, name) }));
       },
       walk: ({ dir, names }) => this.#settled({ inodes: walk(kv, dir, names) }),
-      getInode: ({ ino }, { link }) => this.#settled(this.#told(link, { inode: known(kv, ino) })),
+      getInode: ({ ino }, { link }) => this.#settled(this.#told(link, { inode: inodeAt(kv, ino) })),
       readDirectory: ({ dir, after, limit }, { link }) => {
         const page = readDirectory(kv, dir, after, limit);
-        callbacks.told(link, dir);
+        if (mayChange(dir)) callbacks.told(link, dir);
         for (const entry of page.entries ?? []) this.#told(link, entry);
         return this.#settled(page);
       },
@@ -202,6 +203,7 @@ export class NamespaceService {
   /** Notes that a client is told of an inode, and of names in a directory. */
   #told<R extends { inode: InodeInit }>(link: Link, reply: R, dir?: number): R {
     const { ino = 0 } = reply.inode;
+    if (!mayChange(ino)) return reply;
     if (dir === undefined) this.#options.callbacks.told(link, ino);
     else this.#options.callbacks.told(link, dir, ino);
     return reply;

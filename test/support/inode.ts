@@ -20,6 +20,7 @@ export function inode(ino: number, change: Partial<Inode> = {}): Inode {
     inline: 0,
     xattrs: 0,
     target: Buffer.alloc(0),
+    coverage: null,
     policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },
     ...change,
   };

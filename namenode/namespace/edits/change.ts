@@ -4,11 +4,15 @@ import type { Effects } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
 import { CLUSTER } from "../keys.js";
 import { readCluster, readInode, writeInode } from "../records.js";
+import { hasSnapshots } from "../snapshots/records.js";
+import { VersionedStore } from "../snapshots/versions.js";
 import { BlockTally } from "./tally.js";
 
 /** One edit being applied: the store, what the edit has decided, and what comes of it. */
 export class Change {
+  /** The store. While there are snapshots, what they show is kept before it is changed. */
   readonly kv: KeyValue;
+  readonly #versioned: VersionedStore | undefined;
   readonly index: number;
   readonly time: Time;
   readonly effects: Effects = {};
@@ -17,10 +21,11 @@ export class Change {
   #cluster: ClusterRecord | undefined;
 
   constructor(edit: Edit, kv: KeyValue) {
-    this.kv = kv;
     this.index = edit.index;
     this.time = edit.time;
     this.tally = new BlockTally(kv);
+    this.#versioned = hasSnapshots(kv) ? new VersionedStore(kv, this.tally) : undefined;
+    this.kv = this.#versioned ?? kv;
   }
 
   /** The cluster's counters, to be changed in place: settle() stores them. */
@@ -45,16 +50,23 @@ export class Change {
   /** Stores an inode whose bytes are elsewhere after this edit, and the same: its times stay. */
   rearrange(inode: Inode): void {
     inode.version = this.index;
-    writeInode(this.kv, inode);
+    this.store(inode);
     this.effects.touched ??= [];
     this.effects.touched.push(inode.ino);
   }
 
   /** Stores an inode that has another access time: what is known of it otherwise goes on to hold. */
   accessed(inode: Inode): void {
-    writeInode(this.kv, inode);
+    this.store(inode);
     this.effects.accessed ??= [];
     this.effects.accessed.push({ ino: inode.ino, atime: inode.atime });
+  }
+
+  /** Stores an inode with a note of whose snapshots may refer to it, wherever this edit has brought it. */
+  store(inode: Inode): void {
+    const roots = this.#versioned?.covered(inode.ino).roots;
+    inode.coverage = roots === undefined || roots.length === 0 ? null : { roots };
+    writeInode(this.kv, inode);
   }
 
   /** Notes that a name came or went. */

@@ -10,6 +10,7 @@ import {
   type RestoreEdit,
 } from "../../../proto/gen/types.js";
 import { CLUSTER, datanodeKey, dutyKey } from "../keys.js";
+import { MAX_SLOT } from "../snapshots/numbers.js";
 import type { Change } from "./change.js";
 
 /** The generation stamp of a block whose pipeline was never rebuilt; stamps of rebuilt ones are greater. */
@@ -50,6 +51,8 @@ const SKIPPED = 2 ** 30;
 /** The same, of what has 32 bits only: generation stamps, and datanodes. */
 const SKIPPED_GENERATIONS = 2 ** 18;
 const SKIPPED_DATANODES = 2 ** 10;
+/** The same, of the slots of snapshots, which are given out in turn. */
+const SKIPPED_SLOTS = 2 ** 8;
 
 /** The index of the edit by which a store that had the edits up to `last` is taken up again. */
 export const indexOfRestore = (last: number): number => last + SKIPPED;
@@ -63,6 +66,7 @@ export function restore(change: Change, { last }: RestoreEdit): void {
   cluster.inlineBlocks += SKIPPED;
   cluster.nextGeneration += SKIPPED_GENERATIONS;
   cluster.nextDatanode += SKIPPED_DATANODES;
+  cluster.lastSlot = 1 + ((cluster.lastSlot + SKIPPED_SLOTS) % MAX_SLOT);
   cluster.restored = change.time;
   cluster.lostAfter = last;
   cluster.lostUntil = change.index;

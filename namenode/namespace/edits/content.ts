@@ -5,6 +5,7 @@ import { withFields } from "../../../proto/with-fields.js";
 import { within } from "../extents.js";
 import { extentsOf } from "../keys.js";
 import { extentOf } from "../records.js";
+import { placeOf } from "../snapshots/places.js";
 import type { Change } from "./change.js";
 import { overlay, uncover } from "./extents.js";
 import { applyAttributes } from "./permissions.js";
@@ -76,7 +77,8 @@ export function fallocate(change: Change, edit: FallocateEdit): void {
 export function clone(change: Change, edit: CloneEdit): void {
   const { kv, tally } = change;
   const { source, sourceOffset, ino, offset, length } = edit;
-  const pieces = [...within(kv, source, sourceOffset, sourceOffset + length)];
+  const from = placeOf(kv, source);
+  const pieces = [...within(from.kv, from.ino, sourceOffset, sourceOffset + length)];
   const inode = change.inode(ino);
   const before = inode.allocated;
   if (inode.allocated > 0) inode.allocated -= uncover(kv, ino, tally, offset, offset + length).removed;

@@ -2,7 +2,7 @@ import type { AdoptEdit, CountQuotaEdit, Inode, SetQuotaEdit } from "../../../pr
 import { QuotaRecord } from "../../../proto/gen/types.js";
 import { QUOTA_COUNT, quotaKey } from "../keys.js";
 import { hasQuotas, readQuota, type Usage, upwards } from "../quotas.js";
-import { readDentry, readInode, writeInode } from "../records.js";
+import { readDentry, readInode } from "../records.js";
 import { isDirectory } from "../types.js";
 import type { Change } from "./change.js";
 
@@ -86,7 +86,7 @@ export function adopt(change: Change, { dir, names }: AdoptEdit): void {
     const inode = dentry && readInode(kv, dentry.ino);
     if (inode === undefined || isDirectory(inode) || inode.parent !== 0) continue;
     inode.parent = dir;
-    writeInode(kv, inode);
+    change.store(inode);
     charge(change, dir, 0, inode.allocated);
   }
 }

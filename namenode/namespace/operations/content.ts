@@ -27,6 +27,7 @@ import { checkLabel, checkOwnership, checkReplicas, checkSize, checkTime, id, in
 import { endOf, touching, within } from "../extents.js";
 import { checkGrowth } from "../quotas.js";
 import { readBlock, readCluster, readInline } from "../records.js";
+import { placeOf } from "../snapshots/places.js";
 import { type Context, callOf, known, knownFile } from "./context.js";
 
 /** Blocks named in one Commit, at most. Every one is referred to by an extent of it. */
@@ -186,12 +187,13 @@ function runsOf(extents: readonly Extent[]): { from: number; to: number }[] {
 
 /** The extents that touch a range of a file, and where their blocks are. */
 export function getExtents(
-  kv: KeyValue,
+  today: KeyValue,
   request: GetExtentsRequest,
   manager: Pick<BlockManager, "locate">,
 ): GetExtentsReplyInit {
-  const { ino, offset, length, host } = request;
-  const inode = known(kv, ino);
+  const { offset, length, host } = request;
+  const { kv, ino, shown } = placeOf(today, request.ino);
+  const inode = shown(known(kv, ino));
   inRange(offset, 0, Number.MAX_SAFE_INTEGER, "offset");
   inRange(length, 0, Number.MAX_SAFE_INTEGER, "length");
   checkLabel(host, "host");

@@ -1,5 +1,6 @@
 import type { Clock } from "../../../common/clock.js";
 import { CairnError, invariant } from "../../../common/errors.js";
+import { isOfSnapshot } from "../../../common/snapshots.js";
 import type { CallId, Inode, Policy } from "../../../proto/gen/types.js";
 import type { Editor } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
@@ -21,9 +22,10 @@ export interface Context {
 /** The fields of a CallId, for the edit: what was received shares memory with the message. */
 export const callOf = ({ session, sequence, doneBelow }: CallId): CallId => ({ session, sequence, doneBelow });
 
-/** An inode a client knows of. ESTALE when it is gone. */
+/** An inode a client knows of, and may change: one of today. ESTALE when it is gone; EROFS when it is in a snapshot. */
 export function known(kv: KeyValue, ino: number): Inode {
   id(ino, "inode");
+  if (isOfSnapshot(ino)) throw new CairnError("EROFS", `inode ${ino} is in a snapshot, which nobody can change`);
   const inode = readInode(kv, ino);
   if (inode === undefined) throw new CairnError("ESTALE", `inode ${ino} is gone`);
   return inode;

@@ -13,6 +13,7 @@ import type {
 import { checkName, checkPolicy, isDots, valid } from "../checks.js";
 import { checkQuotas } from "../quotas.js";
 import { readCluster, readDentry } from "../records.js";
+import { isSnapshotted } from "../snapshots/records.js";
 import {
   isDirectory,
   isRegular,
@@ -29,6 +30,7 @@ import {
 } from "../types.js";
 import { type Context, callOf, known, livingDirectory, named, nameError } from "./context.js";
 import { heldBy } from "./held.js";
+import { checkNewNumber, checkNoList, checkNotReserved } from "./snapshots.js";
 
 const TYPES: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK]);
 
@@ -47,6 +49,9 @@ export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
     }
     return { inode, existed: true };
   }
+  checkNotReserved("create", dir, name);
+  const ino = readCluster(ctx.kv).nextIno;
+  checkNewNumber(ino);
   checkQuotas(ctx.kv, dir, { names: 1, bytes: 0 });
   const time = ctx.clock.timestamp();
   // A directory with the setgid bit hands its group down, and the bit to directories.
@@ -58,7 +63,7 @@ export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
       dir,
       name,
       inode: {
-        ino: readCluster(ctx.kv).nextIno,
+        ino,
         mode: inherits && isDirectory(request) ? mode | S_ISGID : mode,
         uid: request.uid,
         gid: inherits ? parent.gid : request.gid,
@@ -118,6 +123,7 @@ export function link(ctx: Context, request: LinkRequest): InodeReplyInit {
   if (isDots(name) || readDentry(ctx.kv, dir, name) !== undefined) {
     throw nameError("EEXIST", "link", dir, name, "it exists");
   }
+  checkNotReserved("link", dir, name);
   if (isDirectory(inode)) throw nameError("EPERM", "link", dir, name, `inode ${ino} is a directory`);
   if (inode.nlink === 0) throw nameError("ENOENT", "link", dir, name, `inode ${ino} was removed`);
   if (inode.nlink >= MAX_LINKS) throw nameError("EMLINK", "link", dir, name, `inode ${ino} has too many names`);
@@ -136,11 +142,15 @@ export function unlink(ctx: Context, request: UnlinkRequest): UnlinkReplyInit {
     throw nameError(code, "remove", dir, name, "it is a directory's own name");
   }
   const dentry = readDentry(ctx.kv, dir, name);
-  if (dentry === undefined) throw nameError("ENOENT", "remove", dir, name, "no such name");
+  if (dentry === undefined) {
+    checkNoList(ctx.kv, "remove", dir, name);
+    throw nameError("ENOENT", "remove", dir, name, "no such name");
+  }
   const isDir = dentry.type === S_IFDIR;
   if (isDir && !directory) throw nameError("EISDIR", "remove", dir, name, "it is a directory");
   if (!isDir && directory) throw nameError("ENOTDIR", "remove", dir, name, "it is no directory");
   if (isDir && named(ctx.kv, dentry).size > 0) throw nameError("ENOTEMPTY", "remove", dir, name, "it is not empty");
+  if (isDir && isSnapshotted(ctx.kv, dentry.ino)) throw nameError("ENOTEMPTY", "remove", dir, name, "it has snapshots");
   const hold = request.hold ? call.session : 0;
   const holders = ctx.mayHaveOpen(dentry.ino, call.session);
   const { effects } = ctx.editor.apply({ call: callOf(call), unlink: { dir, name, hold, holders } });

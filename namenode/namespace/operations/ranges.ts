@@ -12,6 +12,7 @@ import type { KeyValue } from "../../store/kv.js";
 import { checkSize, inRange, valid } from "../checks.js";
 import { reach, within } from "../extents.js";
 import { checkGrowth } from "../quotas.js";
+import { placeOf } from "../snapshots/places.js";
 import { type Context, callOf, knownFile } from "./context.js";
 
 /** Extents that one Clone reads or replaces, at most, so that an edit stays short; the client asks again for the rest. */
@@ -44,7 +45,8 @@ export function fallocate(
 export function clone(ctx: Context, request: CloneRequest): CloneReplyInit {
   const { kv } = ctx;
   const { source, sourceOffset, ino, offset } = request;
-  const from = knownFile(kv, source);
+  const there = placeOf(kv, source);
+  const from = knownFile(there.kv, there.ino);
   const inode = knownFile(kv, ino);
   checkRange(sourceOffset, request.length);
   checkRange(offset, request.length);
@@ -56,10 +58,10 @@ export function clone(ctx: Context, request: CloneRequest): CloneReplyInit {
   if (wanted === 0) return { inode, index: 0, copied: 0 };
   checkSize(offset + wanted);
   const length = Math.min(
-    reach(kv, source, sourceOffset, sourceOffset + wanted, MAX_CLONE_EXTENTS) - sourceOffset,
+    reach(there.kv, there.ino, sourceOffset, sourceOffset + wanted, MAX_CLONE_EXTENTS) - sourceOffset,
     reach(kv, ino, offset, offset + wanted, MAX_CLONE_EXTENTS) - offset,
   );
-  const pieces = [...within(kv, source, sourceOffset, sourceOffset + length)];
+  const pieces = [...within(there.kv, there.ino, sourceOffset, sourceOffset + length)];
   checkGrowth(
     kv,
     inode,

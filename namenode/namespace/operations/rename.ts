@@ -4,8 +4,10 @@ import type { KeyValue } from "../../store/kv.js";
 import { checkName, isDots, valid } from "../checks.js";
 import { moveBetweenQuotas } from "../quotas.js";
 import { readDentry } from "../records.js";
+import { isSnapshotted } from "../snapshots/records.js";
 import { isDirectory } from "../types.js";
 import { type Context, callOf, livingDirectory, named, nameError } from "./context.js";
+import { checkNoList, checkNotReserved } from "./snapshots.js";
 
 /** Moves a name, over an existing target where rename(2) may, or in exchange for it. Errors as rename(2) has them. */
 export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
@@ -21,8 +23,12 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
   if (isDots(toName)) throw fail(noReplace ? "EEXIST" : "EBUSY", "the new name is a directory's own");
 
   const source = readDentry(kv, fromDir, fromName);
-  if (source === undefined) throw fail("ENOENT", "no such name");
+  if (source === undefined) {
+    checkNoList(kv, "move", fromDir, fromName);
+    throw fail("ENOENT", "no such name");
+  }
   const target = readDentry(kv, toDir, toName);
+  if (target === undefined) checkNotReserved("move something to", toDir, toName);
   if (target !== undefined && noReplace) throw fail("EEXIST", "the new name exists");
   if (target === undefined && exchange) throw fail("ENOENT", "the name to exchange it with does not exist");
 
@@ -36,6 +42,7 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
     } else if (isDirectory(moved)) {
       if (!isDirectory(replaced)) throw fail("ENOTDIR", "the new name is no directory");
       if (replaced.size > 0) throw fail("ENOTEMPTY", "the new name is a directory that is not empty");
+      if (isSnapshotted(kv, replaced.ino)) throw fail("ENOTEMPTY", "the new name is a directory that has snapshots");
     } else if (isDirectory(replaced)) throw fail("EISDIR", "the new name is a directory");
   }
 

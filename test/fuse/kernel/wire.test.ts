@@ -40,6 +40,7 @@ const inode: Inode = {
   target: Buffer.alloc(0),
   inline: 0,
   xattrs: 0,
+  coverage: null,
   policy: { replicas: 3, blockSize: 1 << 26, compression: 0 },
 };
 

@@ -155,7 +155,8 @@ export class TestCluster implements BlockUse {
     const refuse = () => {
       throw new CairnError("ENOSYS", "not a part of blocks/");
     };
-    const care = { backup: refuse, recount: refuse, setQuota: refuse, getQuotas: refuse };
+    const snapshots = { createSnapshot: refuse, deleteSnapshot: refuse, listSnapshots: refuse };
+    const care = { backup: refuse, recount: refuse, setQuota: refuse, getQuotas: refuse, ...snapshots };
     const tools = { clock, log: silentLogger, random, care };
     this.blocks = new Blocks({ kv, editor: this.editor, use: this, settings, ...tools });
     this.blocks.register(this.dispatcher);

@@ -3,6 +3,7 @@ import { ROOT_INO } from "../../../common/limits.js";
 import { silentLogger } from "../../../common/log.js";
 import { dayOf, endOfDay } from "../../../common/trash.js";
 import { TrashExpiry } from "../../../namenode/care/trash.js";
+import { createSnapshot, deleteSnapshot } from "../../../namenode/namespace/operations/snapshots.js";
 import { readCluster } from "../../../namenode/namespace/records.js";
 import { name, World } from "../namespace/world.js";
 
@@ -52,6 +53,31 @@ describe("the trash", () => {
     clock.advance(DAY);
     expect(await names(user.ino)).eql(["no day"]);
     expect(await world.code("lookup", { dir: ROOT_INO, name: name("outside") })).equal("ok");
+    expiry.close();
+  });
+
+  it("keeps what has snapshots until these are deleted", async () => {
+    const world = await World.open();
+    const { clock, editor, kv } = world;
+    const expiry = new TrashExpiry({
+      ...{ editor, clock, log: silentLogger, trashMs: DAY },
+      room: () => undefined,
+      mayHaveOpen: () => [],
+    });
+    const user = await world.mkdir((await world.mkdir(ROOT_INO, ".trash")).ino, "ann");
+    const day = await world.mkdir(user.ino, "1970-01-01");
+    const dir = await world.mkdir(day.ino, "b");
+    const snapshotted = await world.mkdir(dir.ino, "snapshotted");
+    for (const at of [day, dir, snapshotted]) for (const file of ["a", "z"]) await world.mkfile(at.ino, file);
+    createSnapshot({ kv, editor, clock }, { ino: snapshotted.ino, name: name("s") });
+    expiry.start();
+    clock.advance(4 * DAY);
+    const names = async (at: number) =>
+      (await world.call("readDirectory", { dir: at })).entries.map((e) => e.name.toString());
+    expect([await names(day.ino), await names(dir.ino)]).eql([["b"], ["snapshotted"]]);
+    deleteSnapshot({ kv, editor }, { ino: snapshotted.ino, name: name("s") });
+    clock.advance(300_000);
+    expect(await names(user.ino)).eql([]);
     expiry.close();
   });
 });

@@ -7,6 +7,8 @@ export interface Node {
   /** Of a file, per byte: [block, offset in block]; undefined is a hole. */
   content: ([number, number] | undefined)[];
   nlink: number;
+  /** How many snapshots of it there are. */
+  snapshots: number;
   parent: Node | undefined;
 }
 
@@ -18,7 +20,7 @@ function isBelow(dir: Node, above: Node): boolean {
 
 /** What a file system is, in the simplest words: a tree of maps, and files as arrays of bytes. Operations return an errno name or "ok". */
 export class Model {
-  readonly root: Node = { ino: ROOT_INO, entries: new Map(), content: [], nlink: 2, parent: undefined };
+  readonly root: Node = { ino: ROOT_INO, entries: new Map(), content: [], nlink: 2, snapshots: 0, parent: undefined };
   /** All directories and files ever made, removed ones included. */
   readonly dirs: Node[] = [this.root];
   readonly files: Node[] = [];
@@ -27,7 +29,8 @@ export class Model {
     const code = this.mayCreate(dir, name);
     if (code !== "ok") return code;
     const entries = directory ? new Map<string, Node>() : undefined;
-    const node: Node = { ino, entries, content: [], nlink: directory ? 2 : 1, parent: directory ? dir : undefined };
+    const [nlink, parent] = directory ? [2, dir] : [1, undefined];
+    const node: Node = { ino, entries, content: [], nlink, snapshots: 0, parent };
     dir.entries!.set(name, node);
     if (directory) dir.nlink += 1;
     (directory ? this.dirs : this.files).push(node);
@@ -54,7 +57,7 @@ export class Model {
     if (node === undefined) return "ENOENT";
     if (node.entries && !directory) return "EISDIR";
     if (!node.entries && directory) return "ENOTDIR";
-    if (node.entries && node.entries.size > 0) return "ENOTEMPTY";
+    if (node.entries && (node.entries.size > 0 || node.snapshots > 0)) return "ENOTEMPTY";
     dir.entries!.delete(name);
     this.#lose(dir, node);
     return "ok";
@@ -76,7 +79,7 @@ export class Model {
     } else {
       if (target !== undefined) {
         if (moved.entries && !target.entries) return "ENOTDIR";
-        if (target.entries && target.entries.size > 0 && moved.entries) return "ENOTEMPTY";
+        if (target.entries && (target.entries.size > 0 || target.snapshots > 0) && moved.entries) return "ENOTEMPTY";
         if (target.entries && !moved.entries) return "EISDIR";
         this.#lose(to, target);
       }
