@@ -14,6 +14,7 @@ import {
   sessionOfHeld,
   sessionOfLocking,
 } from "./namespace/keys.js";
+import type { Key, RangeOptions } from "./store/kv.js";
 
 /** Sessions at a time, at most. */
 const MAX_SESSIONS = 20_000;
@@ -73,21 +74,9 @@ export class Sessions {
 
   /** Starts to watch the leases; expects the sessions of before a restart. After the replay. */
   start(): void {
-    for (let from = 0; ; ) {
-      const next = this.#editor.kv.range(callsFrom(from)).next();
-      if (next.done) break;
-      const id = sessionOfCall(next.value[0]);
-      this.#add(id, "a session of before the restart");
-      from = id + 1;
-    }
-    for (const [key] of this.#editor.kv.range(LOCKING)) {
-      const id = sessionOfLocking(key);
-      if (!this.#sessions.has(id)) this.#add(id, "a session of before the restart");
-    }
-    for (const [key] of this.#editor.kv.range(heldFrom(0))) {
-      const id = sessionOfHeld(key);
-      if (!this.#sessions.has(id)) this.#add(id, "a session of before the restart");
-    }
+    for (const id of this.#recorded(callsFrom, sessionOfCall)) this.#expect(id);
+    for (const id of this.#recorded(heldFrom, sessionOfHeld)) this.#expect(id);
+    for (const [key] of this.#editor.kv.range(LOCKING)) this.#expect(sessionOfLocking(key));
     const interval = this.#leaseMs / SWEEPS_PER_LEASE;
     this.#lastSweep = this.#clock.monotonic();
     this.#sweeper = this.#clock.every(interval, () => this.#sweep(interval));
@@ -197,6 +186,22 @@ export class Sessions {
     const session = this.#sessions.get(id);
     if (session === undefined) throw new CairnError("ENOTCONN", `session ${id} is not open at this namenode`);
     return session;
+  }
+
+  /** The sessions with keys of a kind. One key of each is read, however many there are: nobody should wait for a start. */
+  *#recorded(keysFrom: (session: number) => RangeOptions, sessionOf: (key: Key) => number): Generator<number> {
+    for (let from = 0; ; ) {
+      const next = this.#editor.kv.range(keysFrom(from)).next();
+      if (next.done) return;
+      const id = sessionOf(next.value[0]);
+      yield id;
+      from = id + 1;
+    }
+  }
+
+  /** A session of before a restart may come back. */
+  #expect(id: number): void {
+    if (!this.#sessions.has(id)) this.#add(id, "a session of before the restart");
   }
 
   #add(id: number, name: string): Session {

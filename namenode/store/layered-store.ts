@@ -19,6 +19,11 @@ export const FLUSH_ENTRIES = 5000;
 export const FLUSH_RETRY_MS = 1000;
 /** Memory that what waits for the disk may take, bytes. No edits are taken above it (the last one may reach over it). */
 export const MAX_OVERLAY_BYTES = 64 * MIB;
+/**
+ * Edits that may wait for the disk, and so the most that a start replays: some seconds. Edits that change the same few keys again and
+ * again take no memory, so MAX_OVERLAY_BYTES does not bound them. A healthy disk is ten times faster than whoever makes edits.
+ */
+export const MAX_UNFLUSHED_EDITS = 20_000;
 
 /** A base as it was after one of its writes. */
 export interface BaseSnapshot extends SortedReader {
@@ -65,6 +70,9 @@ export class LayeredStore implements Store {
   readonly #durableListeners: ((index: number) => void)[] = [];
   #active = new Overlay();
   #frozen: Overlay | undefined;
+  /** Edits in the active overlay, and in the frozen one. */
+  #activeEdits = 0;
+  #frozenEdits = 0;
   #layers: Layers;
   #index: number;
   /** Index of the last edit that was frozen, and so of the base once that is written. */
@@ -99,7 +107,10 @@ export class LayeredStore implements Store {
   }
 
   get hasRoom(): boolean {
-    return this.#active.bytes + (this.#frozen?.bytes ?? 0) < this.#maxBytes;
+    return (
+      this.#active.bytes + (this.#frozen?.bytes ?? 0) < this.#maxBytes &&
+      this.#activeEdits + this.#frozenEdits < MAX_UNFLUSHED_EDITS
+    );
   }
 
   get(key: Key): Uint8Array | undefined {
@@ -122,6 +133,7 @@ export class LayeredStore implements Store {
 
   setIndex(index: number): void {
     invariant(index >= this.#index, `the index of the store never goes back (${this.#index} to ${index})`);
+    if (index > this.#index) this.#activeEdits++;
     this.#index = index;
   }
 
@@ -213,7 +225,9 @@ export class LayeredStore implements Store {
     if (this.#frozen || !this.#isDirty || this.#closed) return;
     this.#frozen = this.#active;
     this.#frozenIndex = this.#index;
+    this.#frozenEdits = this.#activeEdits;
     this.#active = new Overlay();
+    this.#activeEdits = 0;
     this.#layers = { overlays: [this.#active, this.#frozen], base: this.#base };
     this.#flush = this.#nextFlush;
     this.#nextFlush = undefined;
@@ -234,6 +248,7 @@ export class LayeredStore implements Store {
     if (this.#failure) this.#log.info("the store can be written to the disk again");
     this.#failure = undefined;
     this.#frozen = undefined;
+    this.#frozenEdits = 0;
     this.#layers = { overlays: [this.#active], base: this.#base };
     for (const listener of this.#durableListeners) listener(this.#frozenIndex);
     this.#flush?.resolve();

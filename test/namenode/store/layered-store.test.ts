@@ -6,6 +6,7 @@ import {
   FLUSH_INTERVAL_MS,
   FLUSH_RETRY_MS,
   LayeredStore,
+  MAX_UNFLUSHED_EDITS,
 } from "../../../namenode/store/layered-store.js";
 import { ManualClock } from "./manual-clock.js";
 import { MemoryBase } from "./memory-base.js";
@@ -138,6 +139,34 @@ describe("LayeredStore", () => {
     expect(base.isWriting).equal(true);
     await base.end();
     expect(await settled(room)).equal("resolved");
+    expect(store.hasRoom).equal(true);
+  });
+
+  it("has no room for more edits than a start may have to replay, though they all change one key", async () => {
+    const { base, store } = make();
+    let index = 0;
+    const edit = () => {
+      store.put("a", value);
+      store.setIndex(++index);
+    };
+    while (store.hasRoom && index <= MAX_UNFLUSHED_EDITS) edit();
+    expect(index).equal(MAX_UNFLUSHED_EDITS);
+    const room = store.waitForRoom();
+    expect(await settled(room)).equal("pending");
+    await base.end();
+    expect(await settled(room)).equal("resolved");
+    expect(base.index).equal(MAX_UNFLUSHED_EDITS);
+    // Those of the overlay that is being written count, too; a jump of the index (a restore) is one edit.
+    for (let i = 0; i < 10; i++) edit();
+    void store.flush();
+    index += 2 ** 30;
+    store.setIndex(index);
+    for (let i = 11; i < MAX_UNFLUSHED_EDITS; i++) {
+      expect(store.hasRoom).equal(true);
+      edit();
+    }
+    expect(store.hasRoom).equal(false);
+    await base.end();
     expect(store.hasRoom).equal(true);
   });
 
