@@ -75,6 +75,16 @@ export interface DirectoryPage {
   more: boolean;
 }
 
+/** How much may be below a directory. */
+export interface QuotaRoom {
+  /** Names that are allowed; 0: any number. */
+  names: number;
+  usedNames: number;
+  /** Bytes that are allowed; 0: any number. */
+  bytes: number;
+  usedBytes: number;
+}
+
 /** Space of the whole cluster, bytes. */
 export interface Capacity {
   capacity: number;
@@ -83,6 +93,8 @@ export interface Capacity {
   inodes: number;
   /** Copies of a byte under the default policy. */
   replicas: number;
+  /** That hold for the inode that was asked about. */
+  quotas: QuotaRoom[];
 }
 
 /**
@@ -127,7 +139,8 @@ export interface Metadata {
   getXattr(ino: number, name: Name): Promise<Uint8Array>;
   listXattrs(ino: number): Promise<Uint8Array[]>;
   removeXattr(ino: number, name: Name): Promise<void>;
-  capacity(): Promise<Capacity>;
+  /** @param ino whose quotas are wanted as well */
+  capacity(ino?: number): Promise<Capacity>;
   /** Resolves when every edit this client has the reply of is on the namenode's disk. */
   sync(): Promise<void>;
 }

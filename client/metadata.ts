@@ -111,8 +111,8 @@ export class SessionMetadata implements Metadata {
     await this.#session.change(Namenode.removeXattr, { ino, name });
   }
 
-  capacity(): Promise<Capacity> {
-    return this.#session.call(Namenode.getCapacity, {});
+  capacity(ino = 0): Promise<Capacity> {
+    return this.#session.call(Namenode.getCapacity, { ino });
   }
 
   sync(): Promise<void> {

@@ -336,9 +336,9 @@ export class FileSystem {
     return inode;
   }
 
-  /** Space of the cluster, as `df` is to show it. */
-  async statfs(_caller: Caller): Promise<FileSystemStatistics> {
-    return statisticsOf(await this.#client.meta.capacity());
+  /** Space, as `df` is to show it: the cluster's, or what the quotas on an inode leave of it. */
+  async statfs(ino: number, _caller: Caller): Promise<FileSystemStatistics> {
+    return statisticsOf(await this.#client.meta.capacity(ino));
   }
 
   // ---- files ----

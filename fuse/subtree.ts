@@ -184,8 +184,8 @@ class SubtreeMetadata implements Metadata {
     return this.#meta.removeXattr(this.#ino(ino), name);
   }
 
-  capacity(): ReturnType<Metadata["capacity"]> {
-    return this.#meta.capacity();
+  capacity(ino?: number): ReturnType<Metadata["capacity"]> {
+    return this.#meta.capacity(ino && this.#ino(ino));
   }
 
   sync(): Promise<void> {

@@ -110,7 +110,7 @@ export function makeHandlers(fs: FileSystem, options: HandlerOptions): Handlers 
   return new Map<number, Handler>([
     [Opcode.INIT, options.init],
     [Opcode.DESTROY, async () => {}],
-    [Opcode.STATFS, async ({ caller }) => encodeStatistics(await fs.statfs(caller))],
+    [Opcode.STATFS, async ({ ino, caller }) => encodeStatistics(await fs.statfs(ino, caller))],
     ...nameHandlers(fs, options),
     ...fileHandlers(fs, options),
     ...directoryHandlers(fs, options),

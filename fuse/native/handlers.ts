@@ -63,7 +63,9 @@ export function makeHandlers(addon: Addon, fs: FileSystem, log: Logger, onInit: 
     onInit();
   };
 
-  serve<[path: string]>("statfs", async (caller) => [0, encodeStatistics(await fs.statfs(caller))]);
+  serve<[path: string]>("statfs", (caller, [path]) =>
+    paths.inode(path, caller, async (ino) => [0, encodeStatistics(await fs.statfs(ino, caller))]),
+  );
   serve<[path: string]>("getattr", (caller, [path]) =>
     paths.inode(path, caller, async (ino) => [0, encodeStat(await fs.getattr(ino, caller))]),
   );

@@ -7,7 +7,7 @@ import type { Editor } from "../contract.js";
 import { inRange } from "../namespace/checks.js";
 import { dentriesOf, dirOfQuota, nameOfDentry, QUOTAS } from "../namespace/keys.js";
 import { livingDirectory } from "../namespace/operations/context.js";
-import { countBelow, quotasAbove, readQuota, type Usage } from "../namespace/quotas.js";
+import { countBelow, quotasAbove, readQuota, shownQuota, type Usage } from "../namespace/quotas.js";
 import { readInode } from "../namespace/records.js";
 import { isDirectory } from "../namespace/types.js";
 import type { KeyValue } from "../store/kv.js";
@@ -71,11 +71,7 @@ export class Quotas {
   get({ ino }: GetQuotasRequest): QuotasReplyInit {
     const { kv } = this.#parts.editor;
     livingDirectory(kv, ino);
-    const quotas = quotasAbove(kv, ino).map(({ dir, quota: { names, bytes, usedNames, usedBytes, counted } }) => ({
-      ...{ ino: dir, names, bytes, counted },
-      usedNames: Math.max(0, usedNames),
-      usedBytes: Math.max(0, usedBytes),
-    }));
+    const quotas = quotasAbove(kv, ino).map(({ dir, quota }) => shownQuota(dir, quota));
     return { quotas: quotas.reverse() };
   }
 

@@ -2,7 +2,7 @@
 // charged to one directory, Inode.parent: that of its first name, or where that was moved to.
 import { CairnError } from "../../common/errors.js";
 import { ROOT_INO } from "../../common/limits.js";
-import { DentryRecord, type Extent, type Inode, QuotaRecord } from "../../proto/gen/types.js";
+import { DentryRecord, type Extent, type Inode, type QuotaInit, QuotaRecord } from "../../proto/gen/types.js";
 import type { KeyValue } from "../store/kv.js";
 import { endOf, within } from "./extents.js";
 import { dentriesOf, QUOTA_COUNT, quotaKey } from "./keys.js";
@@ -50,6 +50,22 @@ export function quotasAbove(kv: KeyValue, dir: number): { dir: number; quota: Qu
     if (quota !== undefined) found.push({ dir: at, quota });
   }
   return found;
+}
+
+/** A quota as clients are told of it. */
+export function shownQuota(dir: number, quota: QuotaRecord): QuotaInit {
+  const { names, bytes, usedNames, usedBytes, counted } = quota;
+  return { ino: dir, names, bytes, usedNames: Math.max(0, usedNames), usedBytes: Math.max(0, usedBytes), counted };
+}
+
+/** The quotas that hold for what is in a directory, or for a file's bytes. None when there is no such inode. */
+export function quotasOn(kv: KeyValue, ino: number): QuotaInit[] {
+  if (ino === 0 || !hasQuotas(kv)) return [];
+  const inode = readInode(kv, ino);
+  if (inode === undefined) return [];
+  return quotasAbove(kv, isDirectory(inode) ? ino : inode.parent)
+    .filter(({ quota }) => quota.counted)
+    .map(({ dir, quota }) => shownQuota(dir, quota));
 }
 
 /** EDQUOT when there may not be so much more in a directory. `inside`: quotas that it is in already. */

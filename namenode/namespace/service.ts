@@ -8,6 +8,7 @@ import type {
   CallRecord,
   CapacityReplyInit,
   CreateReplyInit,
+  GetCapacityRequest,
   InodeInit,
   OpenSessionReplyInit,
   OpenSessionRequest,
@@ -31,6 +32,7 @@ import { create, link, unlink } from "./operations/names.js";
 import { clone, fallocate } from "./operations/ranges.js";
 import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
 import { rename } from "./operations/rename.js";
+import { quotasOn } from "./quotas.js";
 import { readBlock, readCall, readCluster, readInode } from "./records.js";
 import { inodeAt, mayChange } from "./snapshots/places.js";
 
@@ -186,7 +188,7 @@ export class NamespaceService {
       abandonBlocks: (request) => blocks.abandon(request),
       reportBadReplica: (request) => blocks.reportBad(request),
       syncJournal: ({ index }) => this.#sync(index),
-      getCapacity: () => this.#capacity(),
+      getCapacity: (request) => this.#capacity(request),
     };
   }
 
@@ -257,9 +259,11 @@ export class NamespaceService {
     return { syncedIndex: this.#editor.syncedIndex };
   }
 
-  #capacity(): CapacityReplyInit {
+  #capacity({ ino }: GetCapacityRequest): CapacityReplyInit {
+    inRange(ino, 0, Number.MAX_SAFE_INTEGER, "inode");
     const { files, directories } = readCluster(this.#editor.kv);
     const { manager, policy } = this.#options;
-    return { ...manager.capacity(), inodes: files + directories, replicas: policy.replicas };
+    const quotas = quotasOn(this.#editor.kv, ino);
+    return { ...manager.capacity(), inodes: files + directories, replicas: policy.replicas, quotas };
   }
 }

@@ -52,6 +52,24 @@ describe("mounting a cluster", function () {
     await until(() => processInfo(pid ?? 0) === undefined, { ...SLOW, what: "the daemon to end" });
   });
 
+  it("has df show the quota of a folder, in a mount of it and in a mount of all", async () => {
+    expect(await cluster.ok(["mount", "--background", "--log-file", log(), "/projects", folder])).to.equal("");
+    await cluster.ok(["fs", "quota", "/projects", "--bytes", "20m", "--names", "100"]);
+    const df = async (path: string) =>
+      (await sh(`df -B1 --output=size,used,itotal ${path} | tail -1`)).trim().split(/ +/).map(Number);
+    const shows = (path: string, bytes: number) =>
+      until(async () => (await df(path)).join(" ") === `${20 << 20} ${bytes} 100`, { ...SLOW, what: `df ${path}` });
+    await shows(folder, 4096);
+    await sh(`head -c 1000000 /dev/urandom > ${folder}/million`);
+    await shows(folder, 1_003_520);
+    await shows(`${cluster.mount}/projects/million`, 1_003_520);
+    expect((await df(cluster.mount))[0]).to.be.greaterThan(20 << 20);
+    await sh(`rm ${folder}/million`);
+    await cluster.ok(["fs", "quota", "/projects", "--clear"]);
+    expect((await df(folder))[0]).to.be.greaterThan(20 << 20);
+    await sh(`umount ${folder}`);
+  });
+
   it("has access times follow reads, as relatime does, on this mount at once and on others soon, and not with noatime", async () => {
     const [file, dir] = [join(cluster.mount, "projects/read"), join(cluster.mount, "projects/dir")];
     await sh(`mkdir ${dir} && echo text > ${dir}/x && seq 100000 > ${file}`);

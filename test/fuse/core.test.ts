@@ -712,14 +712,42 @@ describe("fuse core: directories", () => {
 describe("fuse core: the rest", () => {
   it("shows df the bytes that files can take, petabytes too", async () => {
     const PB = 1e15;
-    const capacity = { capacity: 300 * PB, used: 90 * PB, available: 180 * PB, inodes: 5_000_000_000, replicas: 3 };
-    const { fs } = make({ capacity });
-    const s = await fs.statfs(caller);
+    const space = { capacity: 300 * PB, used: 90 * PB, available: 180 * PB };
+    const { fs } = make({ capacity: { ...space, inodes: 5_000_000_000, replicas: 3, quotas: [] } });
+    const s = await fs.statfs(ROOT_INO, caller);
     expect(s.blocks * s.blockSize).to.be.closeTo(100 * PB, 1e4);
     expect((s.blocks - s.free) * s.blockSize).to.be.closeTo(30 * PB, 1e4);
     expect(s.available * s.blockSize).to.be.closeTo(60 * PB, 1e4);
     expect(s.files - s.filesFree).to.equal(5_000_000_000);
     expect(s.nameMax).to.equal(255);
+  });
+
+  it("shows df the quota that leaves least, and no more than the cluster has", async () => {
+    const MIB = 1 << 20;
+    const space = { capacity: 300 * MIB, used: 90 * MIB, available: 180 * MIB, inodes: 7, replicas: 3 };
+    const statfs = async (...quotas: [names: number, usedNames: number, bytes: number, usedBytes: number][]) => {
+      const shown = quotas.map(([names, usedNames, bytes, usedBytes]) => ({ names, usedNames, bytes, usedBytes }));
+      const { blocks, free, available, files, filesFree } = await make({
+        capacity: { ...space, quotas: shown },
+      }).fs.statfs(ROOT_INO, caller);
+      return { blocks: blocks / 256, free: free / 256, available: available / 256, files, filesFree };
+    };
+    const all = await statfs([0, 3, 0, 3]);
+    expect(all).to.deep.equal(await statfs());
+    expect(all).to.deep.include({ blocks: 100, free: 70, available: 60 });
+    expect(await statfs([10, 4, 20 * MIB, 5 * MIB])).to.deep.equal({
+      ...{ blocks: 20, free: 15, available: 15 },
+      ...{ files: 10, filesFree: 6 },
+    });
+    const { files, filesFree } = all;
+    expect(await statfs([0, 9, 500 * MIB, 0], [0, 9, 1000 * MIB, 600 * MIB])).to.deep.equal({
+      ...{ blocks: 1000, free: 400, available: 60 },
+      ...{ files, filesFree },
+    });
+    expect(await statfs([5, 9, MIB, 2 * MIB])).to.deep.equal({
+      ...{ blocks: 1, free: 0, available: 0 },
+      ...{ files: 5, filesFree: 0 },
+    });
   });
 
   it("wants a name behind the name space of an extended attribute", async () => {

@@ -464,6 +464,7 @@ class MemoryMetadata implements Metadata {
         available: size - used * 3,
         inodes: this.#nodes.size,
         replicas: 3,
+        quotas: [],
       }
     );
   }

@@ -181,6 +181,8 @@ describe("quotas", () => {
     expect(await world.code("create", { dir: sub, name: name("more"), mode: 0o100644 })).equal("ok");
     const [shown] = quotas.get({ ino: sub }).quotas!;
     expect(shown).eql({ ino: dir, names: 3, bytes: 100, usedNames: 3, usedBytes: 10, counted: true });
+    for (const ino of [dir, sub, file]) expect((await world.call("getCapacity", { ino })).quotas).eql([shown]);
+    for (const ino of [0, ROOT_INO, 999]) expect((await world.call("getCapacity", { ino })).quotas).eql([]);
     await quotas.set({ ino: dir, names: 0, bytes: 0 });
     expect(hasQuotas(world.kv)).equal(false);
   });
