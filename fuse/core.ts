@@ -17,6 +17,7 @@ import { Holds } from "./holds.js";
 import { isDirectory, isRegular, statisticsOf } from "./inode.js";
 import { Listing } from "./listing.js";
 import { type LockAsked, MountLocks } from "./locks.js";
+import type { MountTrash } from "./trash.js";
 import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, KernelCache, Opened } from "./types.js";
 import { Watching } from "./watching.js";
 import { checkXattrName } from "./xattr.js";
@@ -40,6 +41,8 @@ export interface FileSystemParts {
   readonly maxInodes?: number;
   /** Whose access times follow reads; all unless set. */
   readonly accessTimes?: AccessPolicy;
+  /** Where what programs remove goes; it is removed for good unless set. */
+  readonly trash?: MountTrash;
 }
 
 /**
@@ -58,12 +61,14 @@ export class FileSystem {
   readonly #clock: Clock;
   readonly #watch: Watch;
   readonly #watching: Watching;
+  readonly #trash: MountTrash | undefined;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
 
   constructor(options: FileSystemParts) {
     const { client, kernelMs, log, clock = new RealClock() } = options;
     const evicted = (ino: number) => this.#watching.evicted(ino);
     this.#client = client;
+    this.#trash = options.trash;
     this.#watch = client.watch;
     this.#cache = new MetadataCache(client.watch, evicted, options.maxInodes);
     const unpinned = (ino: number) => {
@@ -117,6 +122,7 @@ export class FileSystem {
     }
     this.#cache.putInode(inode, question);
     this.#cache.putDentry(dir, name, inode.ino, question);
+    this.#saw(dir, name, inode);
     return this.#files.effective(inode);
   }
 
@@ -152,13 +158,27 @@ export class FileSystem {
     return this.#make(dir, name, { mode: S_IFLNK | 0o777, target, uid: caller.uid, gid: caller.gid });
   }
 
-  /** Removes a name that is no directory. EISDIR, ENOENT. */
-  async unlink(dir: number, name: Buffer, _caller: Caller): Promise<void> {
+  /** Removes a name that is no directory, or moves it to the trash, where there is one. EISDIR, ENOENT. */
+  async unlink(dir: number, name: Buffer, caller: Caller): Promise<void> {
     checkName(name);
     const known = this.known(dir, name);
     const question = this.#cache.question();
+    if (await this.#toTrash(dir, name, caller, question)) return;
     const removed = await this.#client.meta.unlink(dir, name, this.#holds.wanted(known));
     this.#removed(dir, name, known, question, removed);
+  }
+
+  /** Moves a name to the trash. False: it is to be removed for good. */
+  async #toTrash(dir: number, name: Buffer, caller: Caller, question: Question): Promise<boolean> {
+    const trash = this.#trash;
+    const trashed = await trash?.take(dir, name, caller);
+    if (trash === undefined || trashed === undefined) return false;
+    this.#removed(dir, name, trashed.ino, question, {});
+    // The kernel, too, is to learn of these names, as of those that others make.
+    const names = trashed.places.map((place) => ({ dir: trash.shown(place.dir), name: place.name }));
+    const attributes = names.map((place) => place.dir);
+    this.#watching.changed({ names, attributes, contents: [], nameless: [], forgotten: [], accessed: [] });
+    return true;
   }
 
   /** Removes an empty directory. ENOTEMPTY, ENOTDIR, ENOENT. */
@@ -189,6 +209,7 @@ export class FileSystem {
     if (moved.nlink > 1 && !isDirectory(moved)) this.#cache.distrustDentry(from.dir, from.name);
     else this.#cache.setDentry(from.dir, from.name, left, question);
     this.#cache.setDentry(to.dir, to.name, moved.ino, question);
+    this.#saw(to.dir, to.name, moved);
     for (const dir of [from.dir, to.dir]) this.#cache.changed(dir);
     for (const inode of [moved, replaced])
       if (inode && !this.#cache.putInode(inode, question)) this.#cache.changed(inode.ino);
@@ -232,7 +253,12 @@ export class FileSystem {
   #entered(dir: number, name: Buffer, inode: Inode, question: Question, parent?: Inode): void {
     this.#cache.putInode(inode, question);
     this.#cache.setDentry(dir, name, inode.ino, question);
+    this.#saw(dir, name, inode);
     this.#changed(dir, parent, question);
+  }
+
+  #saw(dir: number, name: Buffer, inode: Inode): void {
+    if (isDirectory(inode)) this.#trash?.saw(dir, name, inode.ino);
   }
 
   /** This mount has changed a directory. The kernel asks for its attributes before the next name is used. */
@@ -526,6 +552,7 @@ export class FileSystem {
       for (const { name, inode } of entries) {
         at++;
         const bytes = asBuffer(name);
+        this.#saw(ino, bytes, inode);
         const attributes = () => this.#files.effective(this.#cache.inode(inode.ino) ?? inode);
         if (!take({ name: bytes, ino: inode.ino, mode: inode.mode, next: at, attributes })) return;
       }

@@ -29,6 +29,7 @@ export type ServeSettings = MountFlags &
     | "cacheMs"
     | "readAhead"
     | "nodiratime"
+    | "trash"
     | "unmountTimeoutMs"
   >;
 

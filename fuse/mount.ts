@@ -12,7 +12,9 @@ import { prepareMountpoint } from "./mountpoint.js";
 import { raiseReadAhead } from "./readahead.js";
 import { type Owner, SquashedFileSystem } from "./squash.js";
 import { subtree } from "./subtree.js";
+import { MountTrash } from "./trash.js";
 import { type Unmounted, unmount } from "./umount.js";
+import { UserNames } from "./user-names.js";
 
 /** How long what was written may take to commit when the mount ends: the cluster may be away, ms. */
 const COMMIT_MS = 20_000;
@@ -34,6 +36,8 @@ export interface MountOptions extends MountFlags, Owner {
   readonly nonempty: boolean;
   /** Whether reads change no access times of directories. */
   readonly nodiratime: boolean;
+  /** Whether what programs remove goes to the cluster's trash. */
+  readonly trash: boolean;
   /** The directory of the cluster that is mounted: an absolute path. */
   readonly subdir: string;
 }
@@ -55,7 +59,8 @@ export interface Mounted {
 
 /**
  * Mounts a cluster, or a directory of it. One that serves requests is returned; this process must never touch it synchronously (it would wait
- * for itself). EBUSY, ENOENT, ENOTDIR, ENOTEMPTY of the mountpoint; ENOENT, EACCES of /dev/fuse or libfuse.
+ * for itself). EBUSY, ENOENT, ENOTDIR, ENOTEMPTY of the mountpoint; ENOENT, EACCES of /dev/fuse or libfuse; EINVAL without a trash
+ * that is asked for.
  */
 export async function mount(params: {
   client: CairnClient;
@@ -70,7 +75,8 @@ export async function mount(params: {
   const mountpoint = await prepareMountpoint(params.mountpoint, { clock, log, nonempty: options.nonempty });
   const files = !options.readOnly && !options.noatime;
   const accessTimes = { files, directories: files && !options.nodiratime };
-  const parts = { client, kernelMs: options.cacheMs, log, clock, accessTimes };
+  const trash = options.trash ? { trash: await trashOf(params.client, options.subdir, clock) } : {};
+  const parts = { client, kernelMs: options.cacheMs, log, clock, accessTimes, ...trash };
   const squashed = uid !== undefined || gid !== undefined;
   const fs = squashed ? new SquashedFileSystem(parts, { uid, gid }) : new FileSystem(parts);
   const { binding, ended } = await bind(fs, mountpoint, options, { clock, log });
@@ -100,4 +106,15 @@ export async function mount(params: {
       return how;
     },
   };
+}
+
+/** The trash of a mount of a directory. EINVAL when the cluster keeps none. */
+async function trashOf(client: CairnClient, subdir: string, clock: Clock): Promise<MountTrash> {
+  if (client.trashMs === 0) {
+    throw new CairnError("EINVAL", "mount with a trash: this cluster keeps none (its namenode's --trash-ms is 0)");
+  }
+  const { ino: top } = await client.meta.resolve(subdir, true);
+  const users = new UserNames();
+  const userName = (uid: number) => users.of(uid);
+  return new MountTrash({ meta: client.meta, top, trashMs: () => client.trashMs, userName, clock });
 }

@@ -35,6 +35,7 @@ export const mountSettings = {
   exec: setting("whether programs can be executed", flag, true),
   noatime: setting("reads change no access times", flag, false),
   nodiratime: setting("reads change no access times of directories", flag, false),
+  trash: setting("files that are removed go to the trash, as with `cairn fs rm`", flag, false),
   uid: setting("user whom everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
   gid: setting("group that everything appears to belong to, and is made as", integer(0, MAX_ID).optional()),
   nonempty: setting("mount over a folder that is not empty", flag, false),

@@ -39,6 +39,10 @@ export class SquashedFileSystem extends FileSystem {
     return this.#shown(await super.symlink(dir, name, target, this.#as(caller)));
   }
 
+  override unlink(dir: number, name: Buffer, caller: Caller): Promise<void> {
+    return super.unlink(dir, name, this.#as(caller));
+  }
+
   override async link(ino: number, dir: number, name: Buffer, caller: Caller): Promise<Inode> {
     return this.#shown(await super.link(ino, dir, name, caller));
   }

@@ -1,7 +1,7 @@
+import { folderAside, moveAside, type Place } from "../../client/aside.js";
 import type { CairnClient } from "../../client/contract.js";
 import { CairnError, wrap } from "../../common/errors.js";
 import { ROOT_INO } from "../../common/limits.js";
-import { moveAside } from "../fs/aside.js";
 
 /** Where damaged files are moved, below the root, under the path that they had. */
 const LOST_AND_FOUND = "lost+found";
@@ -31,12 +31,19 @@ export async function putAway(
     let dir = ROOT_INO;
     for (const folder of names) dir = (await client.meta.lookup(dir, folder)).ino;
     if ((await client.meta.lookup(dir, name)).ino !== ino) throw new CairnError("ENOENT", "it is another file by now");
-    if (action === "move") return await moveAside(client, { dir, name }, [Buffer.from(LOST_AND_FOUND), ...names]);
+    if (action === "move") return await moveToLost(client, { dir, name }, names);
     await client.meta.unlink(dir, name);
     return undefined;
   } catch (err) {
     throw wrap(err, `cannot ${action} ${path}`);
   }
+}
+
+async function moveToLost(client: CairnClient, from: Place, names: readonly Buffer[]): Promise<Buffer> {
+  // Only for who puts it there: the folders that it was in may have been closed to others.
+  const node = { mode: 0o040700, uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const folders = [Buffer.from(LOST_AND_FOUND), ...names].map((name) => ({ name, node }));
+  return (await moveAside(client.meta, from, await folderAside(client.meta, folders))).path;
 }
 
 /** The names of an absolute path, as bytes. */

@@ -1,7 +1,8 @@
 import { userInfo } from "node:os";
+import { moveAside } from "../../client/aside.js";
 import type { CairnClient } from "../../client/contract.js";
-import { dayOf, TRASH } from "../../common/trash.js";
-import { moveAside } from "./aside.js";
+import { trashFolder } from "../../client/trash.js";
+import { TRASH } from "../../common/trash.js";
 import { split } from "./paths.js";
 
 /** Whether a (normalized) path is that of the trash, or below it. */
@@ -13,8 +14,14 @@ export function isInTrash(path: string): boolean {
 export async function toTrash(client: CairnClient, path: string, dir: number, name: Buffer): Promise<Buffer> {
   const { parent } = split(path);
   const above = parent.split("/").filter((part) => part !== "");
-  const folders = [TRASH, userName(), dayOf(Date.now()), ...above].map((part) => Buffer.from(part));
-  return moveAside(client, { dir, name }, folders);
+  const owner = { name: userName(), uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+  const folder = await trashFolder(
+    client.meta,
+    owner,
+    Date.now(),
+    above.map((part) => Buffer.from(part)),
+  );
+  return (await moveAside(client.meta, { dir, name }, folder)).path;
 }
 
 /** Where the trash of this user is. */

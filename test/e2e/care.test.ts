@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
 import { cairn, TestCluster } from "../support/cluster.js";
+import { run, sh } from "../support/run.js";
 
 describe("the care of the names", function () {
   this.timeout(300_000);
@@ -11,7 +12,8 @@ describe("the care of the names", function () {
   let scratch: string;
   before(async () => {
     scratch = mkdtempSync(join(tmpdir(), "cairn-care-"));
-    cluster = await TestCluster.start({ env: { CAIRN_NAMENODE_TRASH_MS: "86400000" } });
+    const env = { CAIRN_NAMENODE_TRASH_MS: "86400000", CAIRN_MOUNT_TRASH: "true" };
+    cluster = await TestCluster.start({ env });
   });
   after(() => {
     cluster?.destroy();
@@ -66,5 +68,30 @@ describe("the care of the names", function () {
     await fs("rm", "--skip-trash", "/new");
     await fs("trash", "empty");
     expect(await fs("trash", "ls")).to.equal("");
+  });
+
+  it("has in the trash what programs remove on a mount that is to do so", async () => {
+    const script = `
+set -e
+mkdir -p dir/below
+echo removed > dir/below/file; echo others > dir/below/other
+exec 3< dir/below/file
+rm dir/below/file
+test ! -e dir/below/file
+cat <&3
+exec 3<&-
+cat .trash/*/*/dir/below/file
+echo new > new; mv new dir/below/other
+rm -r dir
+test ! -e dir
+find .trash -type f | sed 's,^.trash/[^/]*/[^/]*/,,' | sort`;
+    const { stdout, stderr, code } = await run("sh", ["-c", script], { cwd: cluster.mount });
+    expect(code, stderr).to.equal(0);
+    expect(stdout).to.equal("removed\nremoved\ndir/below/file\ndir/below/other\n");
+    await fs("trash", "restore", "/dir/below/other");
+    expect(readFileSync(join(cluster.mount, "dir/below/other"), "utf8")).to.equal("new\n");
+    await sh(`rm -r ${cluster.mount}/dir ${cluster.mount}/.trash/*/*/dir/below/file`);
+    expect(await sh(`cd ${cluster.mount}/.trash && find . -type f`)).to.match(/^[^\n]*\/dir\/below\/other\n$/);
+    await fs("trash", "empty");
   });
 });

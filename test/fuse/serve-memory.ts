@@ -22,6 +22,7 @@ const settings = {
   exec: true,
   noatime: false,
   nodiratime: false,
+  trash: false,
   ...given,
 };
 const client = new MemoryClient({
