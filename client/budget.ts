@@ -35,7 +35,7 @@ export class Budget {
 
   /** Resolves once the bytes are the caller's. */
   take(bytes: number): Promise<void> {
-    invariant(bytes <= this.limit, `a piece of ${bytes} bytes fits into a budget of ${this.limit}`);
+    invariant(bytes <= this.limit, () => `a piece of ${bytes} bytes fits into a budget of ${this.limit}`);
     if (this.tryTake(bytes)) return Promise.resolve();
     return new Promise((grant) => this.#waiting.push({ bytes, grant }));
   }

@@ -192,7 +192,7 @@ export class Content implements FileContent {
   }
 
   async close(): Promise<void> {
-    invariant(this.#opens > 0, `inode ${this.ino} is closed as often as it is opened`);
+    invariant(this.#opens > 0, () => `inode ${this.ino} is closed as often as it is opened`);
     try {
       if (this.#opens === 1) await this.flush();
     } finally {

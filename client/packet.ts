@@ -94,7 +94,7 @@ export class PacketPool {
 
   /** @param limit bytes of data in packets, at least two full ones */
   constructor(limit: number) {
-    invariant(limit >= 2 * MAX_PACKET, `room for two packets of ${MAX_PACKET} bytes in ${limit}`);
+    invariant(limit >= 2 * MAX_PACKET, () => `room for two packets of ${MAX_PACKET} bytes in ${limit}`);
     this.#budget = new Budget(limit);
   }
 

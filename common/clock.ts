@@ -25,7 +25,7 @@ export interface Clock {
 
 /** The machine's clock. */
 export class RealClock implements Clock {
-  #last = 0n;
+  #last: Timestamp = { sec: 0, nsec: 0 };
 
   now(): number {
     return Date.now();
@@ -37,13 +37,19 @@ export class RealClock implements Clock {
 
   timestamp(): Timestamp {
     // Date.now() has ms; the fraction of performance's clock adds µs. Set clocks are followed, ties are broken by 1 ns.
-    const us = BigInt(Math.round((performance.timeOrigin + performance.now()) * 1000));
-    const wall = BigInt(Date.now()) * 1000n;
-    const drift = us - wall;
-    let ns = (drift > -2000n && drift < 2000n ? us : wall) * 1000n;
-    if (ns <= this.#last && this.#last - ns < 1_000_000n) ns = this.#last + 1n;
-    this.#last = ns;
-    return { sec: Number(ns / 1_000_000_000n), nsec: Number(ns % 1_000_000_000n) };
+    const wall = Date.now();
+    const fine = performance.timeOrigin + performance.now();
+    const ms = Math.abs(fine - wall) < 2 ? fine : wall;
+    let sec = Math.floor(ms / 1000);
+    let nsec = Math.floor((ms - sec * 1000) * 1000) * 1000;
+    const last = this.#last;
+    const ahead = (last.sec - sec) * 1e9 + last.nsec - nsec;
+    if (ahead >= 0 && ahead < 1e6) {
+      sec = last.nsec === 999_999_999 ? last.sec + 1 : last.sec;
+      nsec = last.nsec === 999_999_999 ? 0 : last.nsec + 1;
+    }
+    this.#last = { sec, nsec };
+    return { sec, nsec };
   }
 
   after(ms: number, fn: () => void): Timer {

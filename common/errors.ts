@@ -7,10 +7,17 @@ export type ErrnoName = keyof typeof constants.errno | "ENOATTR" | "ENODATA" | "
 const EXTRA: Record<string, number> = { ESTALE: 116, EDQUOT: 122, ENODATA: 61, ENOATTR: 61, EHOSTDOWN: 112 };
 
 /**
+ * Errnos that are answers to everyday questions (is there such a name, such an attribute?), thousands a second: where they
+ * came from is of no interest, and finding it out costs more than all the rest of the answer.
+ */
+const ANSWERS: ReadonlySet<string> = new Set(["ENOENT", "ENODATA", "EEXIST", "ESTALE", "EAGAIN"]);
+
+/**
  * The error of everything in CairnFS: an errno name for programs and a sentence for people that says what was attempted
  * on what, and the cause. It crosses the wire as WireError and leaves the mount as its errno.
  */
 export class CairnError extends Error {
+  override readonly name = "CairnError";
   readonly code: string;
 
   /**
@@ -19,11 +26,13 @@ export class CairnError extends Error {
    * @param cause the underlying error, whose text is added to the message
    */
   constructor(code: string, message: string, cause?: unknown) {
+    const { stackTraceLimit } = Error;
+    if (ANSWERS.has(code)) Error.stackTraceLimit = 0;
     super(
       cause === undefined ? message : `${message}: ${messageOf(cause)}`,
       cause === undefined ? undefined : { cause },
     );
-    this.name = "CairnError";
+    Error.stackTraceLimit = stackTraceLimit;
     this.code = code;
   }
 }
@@ -57,7 +66,10 @@ export class InvariantError extends Error {
   override readonly name = "InvariantError";
 }
 
-/** Throws InvariantError unless `ok`. The message says what must hold. */
-export function invariant(ok: boolean, message: string): asserts ok {
-  if (!ok) throw new InvariantError(message);
+/**
+ * Throws InvariantError unless `ok`.
+ * @param message says what must hold; a function where it is checked so often that making the text would be felt
+ */
+export function invariant(ok: boolean, message: string | (() => string)): asserts ok {
+  if (!ok) throw new InvariantError(typeof message === "string" ? message : message());
 }

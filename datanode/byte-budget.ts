@@ -55,7 +55,7 @@ export class ByteBudget {
   /** Gives bytes back. */
   give(bytes: number): void {
     this.#free += bytes;
-    invariant(this.#free <= this.limit, `no more bytes are given back for ${this.#name} than were taken`);
+    invariant(this.#free <= this.limit, () => `no more bytes are given back for ${this.#name} than were taken`);
     for (const waiter of this.#waiting) {
       if (waiter.least > this.#free) return;
       this.#waiting.delete(waiter);

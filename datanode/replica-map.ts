@@ -37,7 +37,7 @@ export class ReplicaMap {
 
   /** Adds a replica of a block that has none here. */
   add(replica: PlacedReplica): void {
-    invariant(!this.#slots.has(replica.id), `block ${replica.id} has one replica here`);
+    invariant(!this.#slots.has(replica.id), () => `block ${replica.id} has one replica here`);
     const slot = this.#free.pop() ?? this.#slots.size;
     if (slot === this.#generations.length) this.#grow();
     this.#slots.set(replica.id, slot);

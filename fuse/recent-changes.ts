@@ -1,4 +1,4 @@
-/** Changes that are remembered one by one, at most; of older ones only that they are older. */
+/** Changes that are remembered one by one, at most, and at least half as many; of older ones only that they are older. */
 const MAX_RECENT = 8192;
 
 /**
@@ -7,8 +7,12 @@ const MAX_RECENT = 8192;
  */
 export class RecentChanges {
   readonly #max: number;
-  readonly #changes = new Map<number | string, number>();
+  // Two generations, of half as many each: the older one is dropped as a whole, which costs nothing per change.
+  #young = new Map<number | string, number>();
+  #old = new Map<number | string, number>();
   #now = 0;
+  /** The moment when the younger generation began: none of the older one is later. */
+  #youngFrom = 0;
   /** Everything may have changed at this moment. */
   #floor = 0;
 
@@ -24,22 +28,23 @@ export class RecentChanges {
 
   /** A thing has changed. */
   note(key: number | string): void {
-    this.#changes.delete(key);
-    this.#changes.set(key, ++this.#now);
-    if (this.#changes.size <= this.#max) return;
-    const [oldest, when] = this.#changes.entries().next().value as [number | string, number];
-    this.#changes.delete(oldest);
-    this.#floor = when;
+    this.#young.set(key, ++this.#now);
+    if (this.#young.size < this.#max / 2) return;
+    this.#floor = Math.max(this.#floor, this.#youngFrom);
+    this.#youngFrom = this.#now;
+    this.#old = this.#young;
+    this.#young = new Map();
   }
 
   /** Anything may have changed. */
   noteAll(): void {
-    this.#changes.clear();
+    this.#young.clear();
+    this.#old.clear();
     this.#floor = ++this.#now;
   }
 
   /** Whether a thing has changed, or may have, after a moment. */
   since(key: number | string, moment: number): boolean {
-    return moment < this.#floor || (this.#changes.get(key) ?? 0) > moment;
+    return moment < this.#floor || (this.#young.get(key) ?? this.#old.get(key) ?? 0) > moment;
   }
 }

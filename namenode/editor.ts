@@ -53,7 +53,7 @@ export class JournaledEditor implements Editor {
     const first = this.#lastIndex + 1;
     for (const { index, record } of this.#journal.read(first)) {
       if (!this.#store.hasRoom) await this.#store.waitForRoom();
-      invariant(index === this.#lastIndex + 1, `edit ${index} of the journal follows edit ${this.#lastIndex}`);
+      invariant(index === this.#lastIndex + 1, () => `edit ${index} of the journal follows edit ${this.#lastIndex}`);
       this.#apply(Edit.decode(record));
     }
     this.#state = "open";

@@ -105,9 +105,9 @@ function add(summaries: Map<number, RangeSummary>, range: number, by: 1 | -1, di
   const summary = summaries.get(range) ?? { range, count: 0, digest: 0 };
   summary.count += by;
   summary.digest = xorDigests(summary.digest, digest);
-  invariant(summary.count >= 0, `range or region ${range} holds a negative number of replicas`);
+  invariant(summary.count >= 0, () => `range or region ${range} holds a negative number of replicas`);
   if (summary.count === 0) {
-    invariant(summary.digest === 0, `range or region ${range} is empty but its digest is not zero`);
+    invariant(summary.digest === 0, () => `range or region ${range} is empty but its digest is not zero`);
     summaries.delete(range);
   } else summaries.set(range, summary);
 }

@@ -24,10 +24,10 @@ export class Counters {
 
   /** Adds to a counter. A count is never negative. */
   add(slot: number, by: number): void {
-    invariant(slot < SLOTS, `counter ${slot} does not exist`);
+    invariant(slot < SLOTS, () => `counter ${slot} does not exist`);
     const values = this.#load();
     values[slot]! += by;
-    invariant(values[slot]! >= 0, `counter ${slot} of the replicas became negative`);
+    invariant(values[slot]! >= 0, () => `counter ${slot} of the replicas became negative`);
     const bytes = Buffer.allocUnsafe(SLOTS * SLOT_BYTES);
     for (let i = 0; i < SLOTS; i++) bytes.writeDoubleBE(values[i]!, i * SLOT_BYTES);
     this.#kv.put(COUNTERS_KEY, bytes);

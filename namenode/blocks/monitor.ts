@@ -196,7 +196,7 @@ export class Monitor {
     let outcome: Outcome = "nothing";
     for (const dn of victims) {
       const stored = map.stored(dn, id);
-      invariant(stored !== undefined, `a replica of block ${id} on datanode ${dn} is in the datanode's list`);
+      invariant(stored !== undefined, () => `a replica of block ${id} on datanode ${dn} is in the datanode's list`);
       if (!deletions.add(dn, { id, ...stored })) return "limited";
       map.remove(dn, id);
       deletions.flush(datanodes.get(dn)!);

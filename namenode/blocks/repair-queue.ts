@@ -39,7 +39,7 @@ export class RepairQueue {
       this.#counters.add(from, -1);
     }
     if (to !== undefined) {
-      invariant(to <= LAST_LEVEL, `the repair queue has no level ${to}`);
+      invariant(to <= LAST_LEVEL, () => `the repair queue has no level ${to}`);
       this.#kv.put(queueKey(to, block), NOTHING);
       this.#counters.add(to, 1);
     }

@@ -17,14 +17,15 @@ export const MAX_CALL_WINDOW = 65_536;
 /** Longest host or session name, characters. */
 const MAX_LABEL = 255;
 
-/** Throws EINVAL unless `ok`. `what` says what is wrong. */
-export function valid(ok: boolean, what: string): void {
-  if (!ok) throw new CairnError("EINVAL", what);
+/** Throws EINVAL unless `ok`. `what` says what is wrong; a function where the text would be made for every call. */
+export function valid(ok: boolean, what: string | (() => string)): void {
+  if (!ok) throw new CairnError("EINVAL", typeof what === "string" ? what : what());
 }
 
 /** Throws EINVAL unless n is a whole number in a range (uint64 fields beyond 2^53 arrive rounded). */
-export function inRange(n: number, min: number, max: number, what: string): void {
-  valid(Number.isSafeInteger(n) && n >= min && n <= max, `${what}: ${n} is not within ${min}..${max}`);
+export function inRange(n: number, min: number, max: number, what: string | (() => string)): void {
+  if (Number.isSafeInteger(n) && n >= min && n <= max) return;
+  throw new CairnError("EINVAL", `${typeof what === "string" ? what : what()}: ${n} is not within ${min}..${max}`);
 }
 
 /** An id: of an inode, a session, a block. */
@@ -77,14 +78,14 @@ export function checkOwnership({
   uid: number | null;
   gid: number | null;
 }): void {
-  valid(mode === null || (mode & ~PERMISSIONS) === 0, `mode 0${mode?.toString(8)} has more than permission bits`);
+  valid(mode === null || (mode & ~PERMISSIONS) === 0, () => `mode 0${mode?.toString(8)} has more than permission bits`);
   valid(uid !== 0xffffffff && gid !== 0xffffffff, "an owner of -1 is none");
 }
 
 /** A file time. */
 export function checkTime(time: Time | null, what: string): void {
   if (time === null) return;
-  valid(Number.isSafeInteger(time.sec) && time.nsec < 1e9, `${what} is not a time`);
+  valid(Number.isSafeInteger(time.sec) && time.nsec < 1e9, () => `${what} is not a time`);
 }
 
 /** A file size: EFBIG. */
@@ -95,7 +96,7 @@ export function checkSize(size: number): void {
 
 /** A host's or a session's name. */
 export function checkLabel(text: string, what: string): void {
-  valid(text.length <= MAX_LABEL, `${what} is longer than ${MAX_LABEL} characters`);
+  valid(text.length <= MAX_LABEL, () => `${what} is longer than ${MAX_LABEL} characters`);
 }
 
 /** The number of wanted copies. */
@@ -106,14 +107,14 @@ export function checkReplicas(replicas: number): void {
 /** A block size. */
 export function checkBlockSize(size: number): void {
   inRange(size, MIN_BLOCK_SIZE, MAX_BLOCK_SIZE, "block size");
-  valid(size % CHUNK_SIZE === 0, `block size: ${size} is no multiple of ${CHUNK_SIZE}`);
+  valid(size % CHUNK_SIZE === 0, () => `block size: ${size} is no multiple of ${CHUNK_SIZE}`);
 }
 
 /** What a request says about a policy: fields that are zero say nothing. */
 export function checkPolicy({ replicas, blockSize, compression }: Policy): void {
   if (replicas !== 0) checkReplicas(replicas);
   if (blockSize !== 0) checkBlockSize(blockSize);
-  valid((Object.values(Compression) as number[]).includes(compression), `compression: ${compression} is unknown`);
+  valid((Object.values(Compression) as number[]).includes(compression), () => `compression: ${compression} is unknown`);
 }
 
 /** The identity of a mutating call. */
@@ -121,5 +122,8 @@ export function checkCall(call: CallId): void {
   id(call.session, "session");
   id(call.sequence, "sequence of a call");
   inRange(call.doneBelow, 0, call.sequence, "calls done");
-  valid(call.sequence - call.doneBelow <= MAX_CALL_WINDOW, `call ${call.sequence} is too far ahead of those done`);
+  valid(
+    call.sequence - call.doneBelow <= MAX_CALL_WINDOW,
+    () => `call ${call.sequence} is too far ahead of those done`,
+  );
 }

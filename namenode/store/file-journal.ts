@@ -136,10 +136,13 @@ export class FileJournal implements Journal {
   append(index: number, record: Uint8Array): void {
     if (this.#failure) throw this.#failure;
     invariant(!this.#closed, "a record is appended to an open journal");
-    invariant(index === this.#lastIndex + 1, `record ${index} follows record ${index - 1}, not ${this.#lastIndex}`);
+    invariant(
+      index === this.#lastIndex + 1,
+      () => `record ${index} follows record ${index - 1}, not ${this.#lastIndex}`,
+    );
     invariant(
       record.length <= this.#options.maxRecord,
-      `a record of ${record.length} bytes is too large for the journal`,
+      () => `a record of ${record.length} bytes is too large for the journal`,
     );
     const size = frameSize(record.length);
     if (size > this.#free) this.#rotate(index);
@@ -154,7 +157,7 @@ export class FileJournal implements Journal {
   appended(index: number): Promise<void> {
     if (index <= this.#writtenIndex) return Promise.resolve();
     if (this.#failure) return Promise.reject(this.#failure);
-    invariant(index <= this.#lastIndex, `record ${index} has not been appended`);
+    invariant(index <= this.#lastIndex, () => `record ${index} has not been appended`);
     this.#turn ??= deferred();
     return this.#turn.promise;
   }

@@ -47,7 +47,7 @@ export class GroupSync {
 
   /** Resolves when the record `index`, which has been written, is on the disk. Rejects once stopped. */
   synced(index: number): Promise<void> {
-    invariant(index <= this.#written, `record ${index} is to be synced, but only ${this.#written} are written`);
+    invariant(index <= this.#written, () => `record ${index} is to be synced, but only ${this.#written} are written`);
     if (index <= this.#synced) return Promise.resolve();
     if (this.#stopped !== undefined) return Promise.reject(this.#stopped);
     if (this.#target !== undefined && index <= this.#target) {

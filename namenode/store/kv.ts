@@ -48,6 +48,6 @@ export function checkKey(key: Key): void {
   for (let i = 0; i < key.length; i++) bits |= key.charCodeAt(i);
   invariant(
     key.length > 0 && key.length <= MAX_KEY && bits <= 0xff,
-    `a key has 1 to ${MAX_KEY} characters, each a byte: ${JSON.stringify(key.slice(0, 80))}`,
+    () => `a key has 1 to ${MAX_KEY} characters, each a byte: ${JSON.stringify(key.slice(0, 80))}`,
   );
 }

@@ -132,7 +132,7 @@ export class LayeredStore implements Store {
   }
 
   setIndex(index: number): void {
-    invariant(index >= this.#index, `the index of the store never goes back (${this.#index} to ${index})`);
+    invariant(index >= this.#index, () => `the index of the store never goes back (${this.#index} to ${index})`);
     if (index > this.#index) this.#activeEdits++;
     this.#index = index;
   }

@@ -45,13 +45,13 @@ export class MemoryJournal implements Journal {
   }
 
   append(index: number, record: Uint8Array): void {
-    invariant(index === this.lastIndex + 1, `record ${index} follows record ${index - 1}, not ${this.lastIndex}`);
+    invariant(index === this.lastIndex + 1, () => `record ${index} follows record ${index - 1}, not ${this.lastIndex}`);
     this.#records.push(Uint8Array.from(record));
     this.#sync.written(index);
   }
 
   appended(index: number): Promise<void> {
-    invariant(index <= this.lastIndex, `record ${index} has not been appended`);
+    invariant(index <= this.lastIndex, () => `record ${index} has not been appended`);
     return Promise.resolve();
   }
 

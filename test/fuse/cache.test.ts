@@ -201,16 +201,17 @@ describe("fuse Names", () => {
 
 describe("fuse RecentChanges", () => {
   it("forgets single changes, and then takes anything that old for changed", () => {
-    const recent = new RecentChanges(2);
+    const recent = new RecentChanges(4);
     const before = recent.now;
     recent.note("a");
+    expect(recent.since("a", before)).to.equal(true);
     expect(recent.since("b", before)).to.equal(false);
-    recent.note("b");
-    recent.note("c");
+    for (const key of ["b", "c", "d"]) recent.note(key);
     expect(recent.since("x", before)).to.equal(true);
-    expect(recent.since("x", before + 1)).to.equal(false);
+    expect(recent.since("x", before + 2)).to.equal(false);
     expect(recent.since("c", before + 2)).to.equal(true);
-    expect(recent.since("c", recent.now)).to.equal(false);
+    expect(recent.since("d", before + 3)).to.equal(true);
+    expect(recent.since("d", recent.now)).to.equal(false);
     recent.noteAll();
     expect(recent.since("x", recent.now - 1)).to.equal(true);
   });

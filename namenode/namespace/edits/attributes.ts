@@ -41,7 +41,7 @@ export function removeXattr(change: Change, edit: RemoveXattrEdit): void {
 function touchOf(change: Change, ino: number, more: number): void {
   const inode = change.inode(ino);
   inode.xattrs += more;
-  invariant(inode.xattrs >= 0, `inode ${ino} has a sound number of extended attributes`);
+  invariant(inode.xattrs >= 0, () => `inode ${ino} has a sound number of extended attributes`);
   change.touch(inode);
   change.effects.inode = inode;
 }

@@ -37,7 +37,7 @@ export class Change {
   /** An inode that the edit's validation has seen. */
   inode(ino: number): Inode {
     const inode = readInode(this.kv, ino);
-    invariant(inode !== undefined, `inode ${ino} of edit ${this.index} exists`);
+    invariant(inode !== undefined, () => `inode ${ino} of edit ${this.index} exists`);
     return inode;
   }
 

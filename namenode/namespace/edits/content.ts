@@ -20,7 +20,10 @@ export function commit(change: Change, edit: CommitEdit): void {
   for (const block of edit.inline) admitInline(change, block);
   for (const extent of edit.extents) {
     inode.allocated = overlay(kv, edit.ino, tally, extent, inode.allocated);
-    invariant(extent.offset + extent.length <= edit.size, `extents of inode ${edit.ino} end within the size committed`);
+    invariant(
+      extent.offset + extent.length <= edit.size,
+      () => `extents of inode ${edit.ino} end within the size committed`,
+    );
   }
   inode.size = Math.max(inode.size, edit.size);
   chargeBytes(change, inode, inode.allocated - before);
@@ -36,7 +39,7 @@ export function commit(change: Change, edit: CommitEdit): void {
 }
 
 function admitInline({ cluster, tally }: Change, block: InlineBlock): void {
-  invariant(block.id === INLINE_BLOCKS + cluster.inlineBlocks, `inline block ${block.id} is new`);
+  invariant(block.id === INLINE_BLOCKS + cluster.inlineBlocks, () => `inline block ${block.id} is new`);
   cluster.inlineBlocks += 1;
   tally.admitInline(block);
 }
@@ -107,6 +110,6 @@ export function rewant(change: Change, inode: Inode, policy: Policy): void {
 }
 
 function checkSizes({ ino, size, allocated }: Inode): void {
-  invariant(size >= 0 && size <= MAX_FILE_SIZE, `inode ${ino} has a sound size`);
-  invariant(allocated >= 0 && allocated <= size, `extents of inode ${ino} cover no more than its size`);
+  invariant(size >= 0 && size <= MAX_FILE_SIZE, () => `inode ${ino} has a sound size`);
+  invariant(allocated >= 0 && allocated <= size, () => `extents of inode ${ino} cover no more than its size`);
 }

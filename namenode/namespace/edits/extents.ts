@@ -29,7 +29,7 @@ export function uncover(
   for (const [key, value] of kv.range({ ...extentsWithin(ino, 0, to), reverse: true })) {
     const old = extentOf(key, value);
     const end = endOf(old);
-    invariant(old.length > 0 && end <= next, `extents of inode ${ino} do not overlap`);
+    invariant(old.length > 0 && end <= next, () => `extents of inode ${ino} do not overlap`);
     next = old.offset;
     if (end <= from) {
       before = old;

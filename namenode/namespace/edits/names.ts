@@ -10,7 +10,7 @@ import { arrive, dropQuota, leave, NOTHING_BELOW } from "./quotas.js";
 /** A new inode under a new name. */
 export function create(change: Change, { dir, name, inode }: CreateEdit): void {
   const { cluster } = change;
-  invariant(inode.ino >= cluster.nextIno, `inode number ${inode.ino} is new`);
+  invariant(inode.ino >= cluster.nextIno, () => `inode number ${inode.ino} is new`);
   cluster.nextIno = inode.ino + 1;
   if (isDirectory(inode)) cluster.directories += 1;
   else cluster.files += 1;
@@ -84,7 +84,7 @@ export function rename(change: Change, edit: RenameEdit): void {
 /** The inode under a name. */
 function held(change: Change, dir: number, name: Uint8Array): Inode {
   const dentry = readDentry(change.kv, dir, name);
-  invariant(dentry !== undefined, `the name of edit ${change.index} exists in directory ${dir}`);
+  invariant(dentry !== undefined, () => `the name of edit ${change.index} exists in directory ${dir}`);
   return change.inode(dentry.ino);
 }
 
@@ -102,13 +102,13 @@ function removeName(change: Change, dir: Inode, name: Uint8Array, inode: Inode):
   change.named(dir.ino, name);
   dir.size -= 1;
   if (isDirectory(inode)) dir.nlink -= 1;
-  invariant(dir.size >= 0 && dir.nlink >= 2, `directory ${dir.ino} has sound counts`);
+  invariant(dir.size >= 0 && dir.nlink >= 2, () => `directory ${dir.ino} has sound counts`);
 }
 
 /** An inode has lost a name; with the last one (a directory has only one) it is nobody's, but for sessions that have it open. */
 function loseName(change: Change, inode: Inode, holders: number[]): void {
   if (isDirectory(inode)) {
-    invariant(inode.size === 0 && inode.nlink === 2, `directory ${inode.ino} is empty when it goes`);
+    invariant(inode.size === 0 && inode.nlink === 2, () => `directory ${inode.ino} is empty when it goes`);
     inode.nlink = 0;
     dropQuota(change, inode.ino);
     change.cluster.directories -= 1;

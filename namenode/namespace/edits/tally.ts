@@ -49,7 +49,7 @@ export class BlockTally {
     if (known !== undefined) {
       invariant(
         known.generation === generation && known.length === length,
-        `block ${id} is committed as it was before`,
+        () => `block ${id} is committed as it was before`,
       );
       return;
     }
@@ -100,7 +100,7 @@ export class BlockTally {
     let touched = this.#touched.get(block);
     if (touched === undefined) {
       const record = readBlock(this.#kv, block);
-      invariant(record !== undefined, `block ${block} of an extent exists`);
+      invariant(record !== undefined, () => `block ${block} of an extent exists`);
       touched = { record, rewanted: false, arrival: undefined };
       this.#touched.set(block, touched);
     }
@@ -117,7 +117,7 @@ export class BlockTally {
     const freed: Block[] = [];
     for (const [id, { record, rewanted, arrival }] of this.#touched) {
       const { extents, live, generation, length } = record;
-      invariant(extents >= 0 && live >= 0 && (extents === 0) === (live === 0), `block ${id} has sound counts`);
+      invariant(extents >= 0 && live >= 0 && (extents === 0) === (live === 0), () => `block ${id} has sound counts`);
       if (extents > 0) {
         this.#kv.put(blockKey(id), BlockRecord.encode(record).finish());
         if (rewanted) wanted.push({ block: { id, generation, length }, wanted: record.replicas });

@@ -30,12 +30,12 @@ export function setAttributes(ctx: Context, request: SetAttributesRequest): Inod
   checkTime(request.mtime, "mtime");
   if (size !== null) {
     if (isDirectory(inode)) throw new CairnError("EISDIR", `cannot set the size of directory ${ino}`);
-    valid(isRegular(inode), `inode ${ino} is no regular file and has no size to set`);
+    valid(isRegular(inode), () => `inode ${ino} is no regular file and has no size to set`);
     checkSize(size);
   }
   if (policy !== null) {
     checkPolicy(policy);
-    valid(isRegular(inode) || isDirectory(inode), `inode ${ino} keeps no blocks and has no policy`);
+    valid(isRegular(inode) || isDirectory(inode), () => `inode ${ino} keeps no blocks and has no policy`);
   }
   const time = ctx.clock.timestamp();
   const { index, effects } = ctx.editor.apply({

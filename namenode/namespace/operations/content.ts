@@ -53,8 +53,8 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
   const lengths = new Map<number, number>();
   for (const { block, datanodes } of blocks) {
     checkCommitted(ctx.kv, block, pending(request.call.session, block.id));
-    valid(!lengths.has(block.id), `block ${block.id} is named twice`);
-    inRange(datanodes.length, 1, MAX_REPLICAS, `datanodes of block ${block.id}`);
+    valid(!lengths.has(block.id), () => `block ${block.id} is named twice`);
+    inRange(datanodes.length, 1, MAX_REPLICAS, () => `datanodes of block ${block.id}`);
     lengths.set(block.id, block.length);
   }
   const { inline, extents } = numberInline(ctx.kv, request);
@@ -103,7 +103,7 @@ function numberInline(kv: KeyValue, { inline, extents }: CommitRequest): { inlin
   const numbered = inline.map((block, i) => {
     inRange(block.id, first, Number.MAX_SAFE_INTEGER, "what a commit calls an inline block");
     inRange(block.data.length, 1, MAX_INLINE, "length of an inline block");
-    valid(!ids.has(block.id), `inline block ${block.id} is named twice`);
+    valid(!ids.has(block.id), () => `inline block ${block.id} is named twice`);
     checkInline(block);
     bytes += block.data.length;
     ids.set(block.id, first + i);
@@ -128,7 +128,7 @@ export function readInlineBlock(kv: KeyValue, block: number): InlineBlockInit {
 /** A block of a commit is pending in the session with its newest generation stamp, or was committed before, the same. */
 function checkCommitted(kv: KeyValue, block: Block, held: number | undefined): void {
   id(block.id, "block");
-  inRange(block.length, 1, MAX_BLOCK_SIZE, `length of block ${block.id}`);
+  inRange(block.length, 1, MAX_BLOCK_SIZE, () => `length of block ${block.id}`);
   if (held !== undefined) {
     if (held === block.generation) return;
     throw new CairnError("ESTALE", `block ${block.id} has generation ${held} by now, not ${block.generation}`);
@@ -145,7 +145,7 @@ function checkCommitted(kv: KeyValue, block: Block, held: number | undefined): v
 function checkExtent(extent: Extent, blockLength: number | undefined): number {
   const { offset, length, block, blockOffset } = extent;
   if (blockLength === undefined) throw new CairnError("ESTALE", `block ${block} of an extent does not exist`);
-  inRange(length, 1, blockLength - blockOffset, `length of an extent at ${blockOffset} of block ${block}`);
+  inRange(length, 1, blockLength - blockOffset, () => `length of an extent at ${blockOffset} of block ${block}`);
   inRange(offset, 0, Number.MAX_SAFE_INTEGER - length, "offset of an extent");
   checkSize(offset + length);
   return offset + length;

@@ -35,7 +35,7 @@ export function known(kv: KeyValue, ino: number): Inode {
 export function knownFile(kv: KeyValue, ino: number): Inode {
   const inode = known(kv, ino);
   if (isDirectory(inode)) throw new CairnError("EISDIR", `inode ${ino} is a directory and has no content`);
-  valid(isRegular(inode), `inode ${ino} is no regular file and has no content`);
+  valid(isRegular(inode), () => `inode ${ino} is no regular file and has no content`);
   return inode;
 }
 
@@ -56,7 +56,7 @@ export function livingDirectory(kv: KeyValue, ino: number): Inode {
 /** The inode that a dentry names. */
 export function named(kv: KeyValue, dentry: { ino: number }): Inode {
   const inode = readInode(kv, dentry.ino);
-  invariant(inode !== undefined, `inode ${dentry.ino} has a name and a record`);
+  invariant(inode !== undefined, () => `inode ${dentry.ino} has a name and a record`);
   return inode;
 }
 

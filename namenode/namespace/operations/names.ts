@@ -84,7 +84,7 @@ export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
 
 function checkNewInode({ mode, rdev, target, policy, uid, gid }: CreateRequest): void {
   const type = mode & S_IFMT;
-  valid(TYPES.has(type) && (mode & ~(S_IFMT | PERMISSIONS)) === 0, `mode 0${mode.toString(8)} is none`);
+  valid(TYPES.has(type) && (mode & ~(S_IFMT | PERMISSIONS)) === 0, () => `mode 0${mode.toString(8)} is none`);
   valid(uid !== 0xffffffff && gid !== 0xffffffff, "an owner of -1 is none");
   valid(rdev === 0 || type === S_IFCHR || type === S_IFBLK, "only device nodes have a device number");
   if (type === S_IFLNK) {

@@ -43,7 +43,7 @@ export function lookup(kv: KeyValue, ino: number, name: Uint8Array): Inode {
 
 /** The inodes of a path, as far as it exists; follows no symlink. */
 export function walk(kv: KeyValue, ino: number, names: readonly Uint8Array[]): Inode[] {
-  valid(names.length <= MAX_WALK, `a path of ${names.length} names; at most ${MAX_WALK} are allowed`);
+  valid(names.length <= MAX_WALK, () => `a path of ${names.length} names; at most ${MAX_WALK} are allowed`);
   for (const name of names) checkName(name);
   let at = directoryAt(kv, ino);
   const found: Inode[] = [];
