@@ -69,6 +69,14 @@ export interface Removed {
   parent?: Inode | undefined;
 }
 
+/** Told what becomes of the files that this client made by itself. */
+export interface BirthWatcher {
+  /** The namenode knows of a file by now: this is what it is, and its directory where that was said. */
+  born(inode: Inode, dir: number, parent: Inode | undefined): void;
+  /** A file could not be made at the namenode. Whoever writes to it is told why. */
+  stillborn(ino: number, dir: number, name: Name): void;
+}
+
 /** One page of a directory. */
 export interface DirectoryPage {
   entries: Dentry[];
@@ -111,6 +119,16 @@ export interface Metadata {
   readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage>;
   /** EEXIST; with openExisting an existing regular file is returned instead. */
   create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<Created>;
+  /**
+   * Makes a regular file without asking, under a name that is known not to exist, where the namenode lets this client do so: others see
+   * it, and it is safe from the death of this process, from its first commit on, or half a second later. Undefined: to be made by create().
+   * @param parent the directory, as it is known to be
+   */
+  bear(parent: Inode, name: Name, node: NewInode): Inode | undefined;
+  /** A directory with the effect of what bear() made in it, and the namenode does not know yet. */
+  withUnborn(directory: Inode): Inode;
+  /** Has one told what becomes of what bear() made. */
+  onBirth(watcher: BirthWatcher): void;
   setAttributes(ino: number, change: AttributeChange): Promise<Inode>;
   link(ino: number, dir: number, name: Name): Promise<Inode>;
   /**

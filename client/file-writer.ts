@@ -100,7 +100,8 @@ export class FileWriter {
 
   /** Changes attributes with the commit of what is uncommitted. False when there is nothing. */
   setAttributes(change: AttributeChange): boolean {
-    if (!this.dirty || change.policy !== undefined) return false;
+    const unknown = this.dirty || this.#io.session.births.has(this.#file.ino);
+    if (!unknown || change.policy !== undefined) return false;
     this.#attributes.change(change);
     this.#idle ??= this.#io.clock.after(IDLE_MS, () => this.#onIdle());
     return true;
@@ -150,6 +151,11 @@ export class FileWriter {
     await Promise.all(this.layers.map((layer) => layer.gone));
     // Changes that came when their content was on its way already.
     if (this.#attributes.any) await this.#commit();
+    try {
+      await this.#io.session.births.bring(this.#file.ino);
+    } catch (err) {
+      this.#fail(err, `making inode ${this.#file.ino}`);
+    }
   }
 
   /** As settle(); throws the error of lost writes, which flush() throws as well. */
@@ -315,8 +321,12 @@ export class FileWriter {
   /** Without content, attributes are no commit: it would be a modification. */
   #send(batch: readonly Layer[], attributes: CommittedAttributes | undefined): Promise<InodeReply> {
     const { session } = this.#io;
-    if (batch.length > 0) return session.change(Namenode.commit, { ...this.#request(batch), ...attributes });
-    return session.change(Namenode.setAttributes, { ino: this.#file.ino, ...attributes });
+    const { ino } = this.#file;
+    if (batch.length === 0) return session.change(Namenode.setAttributes, { ino, ...attributes });
+    const request = { ...this.#request(batch), ...attributes };
+    return session.births.along(ino, (birth) =>
+      session.change(Namenode.commit, birth ? { ...request, birth } : request),
+    );
   }
 
   /** The oldest layers that are finalized, as many as one commit can carry. */

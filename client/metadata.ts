@@ -3,6 +3,7 @@ import { Namenode } from "../proto/gen/services.js";
 import type { Inode, SetAttributesRequestInit } from "../proto/gen/types.js";
 import type {
   AttributeChange,
+  BirthWatcher,
   Capacity,
   Created,
   DirectoryPage,
@@ -41,9 +42,23 @@ export class SessionMetadata implements Metadata {
   }
 
   async create(dir: number, name: Name, node: NewInode, openExisting = false): Promise<Created> {
-    const request = { dir, name, ...node, openExisting };
-    const { inode, existed, parent } = await this.#session.change(Namenode.create, request);
+    const request = { dir, name, ...node, openExisting, delegate: this.#session.watch.wanted };
+    const reply = await this.#session.change(Namenode.create, request);
+    this.#session.births.granted(reply);
+    const { inode, existed, parent } = reply;
     return { inode, existed, parent: parent ?? undefined };
+  }
+
+  bear(parent: Inode, name: Name, node: NewInode): Inode | undefined {
+    return this.#session.births.bear(parent, name, node);
+  }
+
+  withUnborn(directory: Inode): Inode {
+    return this.#session.births.over(directory);
+  }
+
+  onBirth(watcher: BirthWatcher): void {
+    this.#session.births.attach(watcher);
   }
 
   async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {

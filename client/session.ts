@@ -11,6 +11,7 @@ import type { Block, CallIdInit, OpenSessionReply, Policy } from "../proto/gen/t
 import type { Link } from "../proto/link.js";
 import { encodeLock, type TakenLock } from "../proto/lock.js";
 import type { AnyMethod, ReplyOf, RequestOf } from "../proto/method.js";
+import { Births } from "./births.js";
 import { Patience } from "./patience.js";
 import { SessionWatch } from "./watch.js";
 
@@ -61,6 +62,8 @@ export class Session {
   readonly pending = new Map<number, Block>();
   /** How far the namenode's answers may be believed. */
   readonly watch: SessionWatch;
+  /** Files that this client makes by itself. */
+  readonly births: Births;
   /** What this client has locked for certain: told to a namenode that was started since. */
   locks: () => TakenLock[] = () => [];
   readonly #options: SessionOptions;
@@ -85,7 +88,9 @@ export class Session {
     const dispatcher = options.dispatcher.take(ClientPush, {
       synced: ({ syncedIndex }) => this.#noteSynced(syncedIndex),
       changed: (changes) => this.watch.changed(changes),
+      recall: ({ dirs }) => this.births.recall(dirs),
     });
+    this.births = new Births(this, clock, log);
     this.#link = new PersistentLink({
       host,
       port,
@@ -156,6 +161,8 @@ export class Session {
    * @param signal when it is aborted the call is not sent any more, and ECANCELED
    */
   async call<M extends AnyMethod>(method: M, request: RequestOf<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
+    const births = this.births.before(method, request);
+    if (births !== undefined) await births;
     const patience = new Patience(this.#options.clock, this.#options.patienceMs);
     for (;;) {
       if (this.#closed) throw new CairnError("ENOTCONN", `${method.name}: the client is closed`);
@@ -190,6 +197,7 @@ export class Session {
 
   /** Resolves when every edit this client has the reply of is on the namenode's disk. */
   async sync(): Promise<void> {
+    await this.births.deliver();
     const index = this.#highest;
     if (index <= this.#synced) return;
     this.#noteSynced((await this.call(Namenode.syncJournal, { index })).syncedIndex);
@@ -198,6 +206,8 @@ export class Session {
   /** Ends the session. What is still under way fails with ENOTCONN. */
   async close(): Promise<void> {
     if (this.#closed) return;
+    await this.births.deliver();
+    this.births.close();
     this.#closed = true;
     this.#keepAlive?.clear();
     try {

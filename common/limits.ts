@@ -49,6 +49,12 @@ export const MAX_INLINE = CHUNK_SIZE;
 export const MAX_INLINE_PAGE = 512 * KIB;
 /** Extents in one Commit. A writer with more commits in parts. */
 export const MAX_COMMIT_EXTENTS = 8192;
+/** Inode numbers that a client may take at a time. */
+export const MAX_INODE_NUMBERS = 1024;
+/** How long a client has to give a delegation back, ms; then it has none. */
+export const RECALL_MS = 2_000;
+/** Directories that are delegated to one client, at most. */
+export const MAX_DELEGATIONS = 4096;
 /** Blocks in one AllocateBlocks. */
 export const MAX_ALLOCATE = 16;
 /** Files in one Fsck page. */

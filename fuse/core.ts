@@ -17,7 +17,9 @@ import { Holds } from "./holds.js";
 import { isDirectory, isRegular, statisticsOf } from "./inode.js";
 import { Listing } from "./listing.js";
 import { type LockAsked, MountLocks } from "./locks.js";
+import { Nursery } from "./nursery.js";
 import type { MountTrash } from "./trash.js";
+
 import type { AttributeUpdate, Caller, DirectoryEntry, FileSystemStatistics, KernelCache, Opened } from "./types.js";
 import { Watching } from "./watching.js";
 import { checkXattrName } from "./xattr.js";
@@ -62,6 +64,7 @@ export class FileSystem {
   readonly #watch: Watch;
   readonly #watching: Watching;
   readonly #trash: MountTrash | undefined;
+  readonly #nursery: Nursery;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
 
   constructor(options: FileSystemParts) {
@@ -80,6 +83,7 @@ export class FileSystem {
     this.#clock = clock;
     this.#accesses = new AccessTimes({ meta: client.meta, cache: this.#cache, clock, log, policy });
     this.#files = new FileHandles(client, this.#cache, this.#holds, this.#accesses, log);
+    this.#nursery = new Nursery({ meta: client.meta, cache: this.#cache, watching: this.#watching });
     const refresh = async (ino: number) => this.#files.refreshed(await this.#ask(ino));
     this.#locks = new MountLocks(client.locks, this.#files, refresh, log);
   }
@@ -345,9 +349,9 @@ export class FileSystem {
   async #attributes(ino: number): Promise<Inode> {
     this.#files.settle(ino);
     const cached = this.#cache.inode(ino);
-    if (cached) return this.#files.effective(cached);
+    if (cached) return this.#client.meta.withUnborn(this.#files.effective(cached));
     try {
-      return this.#files.effective(await this.#ask(ino));
+      return this.#client.meta.withUnborn(this.#files.effective(await this.#ask(ino)));
     } catch (err) {
       const orphan = codeOf(err) === "ESTALE" && this.#files.orphan(ino);
       if (orphan) return orphan;
@@ -386,8 +390,9 @@ export class FileSystem {
     return this.#holds.opening(async () => {
       const question = this.#cache.question();
       const exclusive = (flags & O_EXCL) !== 0;
-      const { inode, existed, parent } = await this.#client.meta.create(dir, name, inherited, !exclusive);
-      this.#entered(dir, name, inode, question, parent);
+      const unborn = this.#nursery.bear(dir, name, inherited, question);
+      const { inode, existed, parent } = unborn ?? (await this.#client.meta.create(dir, name, inherited, !exclusive));
+      if (!unborn) this.#entered(dir, name, inode, question, parent);
       this.#files.effective(inode);
       const opened = await this.#files.open(inode, existed ? flags : flags & ~O_TRUNC);
       return { ...opened, existed };

@@ -1,5 +1,6 @@
 import type {
   AttributeChange,
+  BirthWatcher,
   CairnClient,
   Changes,
   ChangeWatcher,
@@ -126,6 +127,24 @@ class SubtreeMetadata implements Metadata {
   async create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<Created> {
     const { inode, existed, parent } = await this.#meta.create(this.#ino(dir), name, node, openExisting);
     return { inode: this.#shown(inode), existed, parent: parent && this.#shown(parent) };
+  }
+
+  bear(parent: Inode, name: Name, node: NewInode): Inode | undefined {
+    const inode = this.#meta.bear(withFields(parent, { ino: this.#ino(parent.ino) }), name, node);
+    return inode && this.#shown(inode);
+  }
+
+  withUnborn(directory: Inode): Inode {
+    if (directory.ino !== ROOT_INO) return this.#meta.withUnborn(directory);
+    return withFields(this.#meta.withUnborn(withFields(directory, { ino: this.#top })), { ino: ROOT_INO });
+  }
+
+  onBirth(watcher: BirthWatcher): void {
+    const number = (ino: number) => (ino === this.#top ? ROOT_INO : ino);
+    this.#meta.onBirth({
+      born: (inode, dir, parent) => watcher.born(this.#shown(inode), number(dir), parent && this.#shown(parent)),
+      stillborn: (ino, dir, name) => watcher.stillborn(ino, number(dir), name),
+    });
   }
 
   async setAttributes(ino: number, change: AttributeChange): Promise<Inode> {

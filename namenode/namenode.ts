@@ -31,6 +31,7 @@ import { defaultPolicy, type NamenodeSettings } from "./settings.js";
 import type { KeyValue } from "./store/kv.js";
 import { openStorage, type Storage, type StorageOptions } from "./store/storage.js";
 import { Callbacks } from "./watches/callbacks.js";
+import { Delegations } from "./watches/delegations.js";
 
 /** Numbers that tell one process of a namenode from the next are at most this. */
 const MAX_INCARNATION = 2 ** 52;
@@ -147,6 +148,9 @@ export class Namenode {
     sessions.onEnd((session) => callbacks.ended(session));
     editor.onApplied((edit, effects) => callbacks.applied(edit, effects));
     this.#closers.push(() => callbacks.close());
+    const delegations = new Delegations({ clock, log, link: (session) => sessions.link(session) });
+    sessions.onEnd((session) => delegations.ended(session));
+    this.#closers.push(() => delegations.close());
 
     const replayed = await editor.replay();
     if (editor.kv.get(CLUSTER) === undefined) await this.#format(editor);
@@ -181,6 +185,7 @@ export class Namenode {
       sessions,
       locks,
       callbacks,
+      delegations,
       manager: blocks,
       policy: defaultPolicy(settings),
       inlineBytes: settings.inlineBytes,

@@ -13,6 +13,7 @@ import {
   registerDatanode,
   reserveBlockIds,
   reserveGenerations,
+  reserveInodes,
   restore,
 } from "./edits/cluster.js";
 import { clone, commit, fallocate } from "./edits/content.js";
@@ -49,6 +50,7 @@ function applyOperation(change: Change, edit: Edit): void {
   if (edit.access !== null) return access(change, edit.access);
   if (edit.reserveBlockIds !== null) return reserveBlockIds(change, edit.reserveBlockIds.next);
   if (edit.reserveGenerations !== null) return reserveGenerations(change, edit.reserveGenerations.next);
+  if (edit.reserveInodes !== null) return reserveInodes(change, edit.reserveInodes.next);
   if (edit.release !== null) return release(change, edit.release);
   if (edit.forgetSession !== null) return forgetSession(change, edit.forgetSession.session);
   if (edit.lockingSession !== null) return lockingSession(change, edit.lockingSession.session);

@@ -81,7 +81,7 @@ export function checkQuotas(kv: KeyValue, dir: number, more: Usage, inside: Read
 }
 
 /** EDQUOT when a file may not be given more bytes by new extents. */
-export function checkGrowth(kv: KeyValue, inode: Inode, extents: readonly Extent[]): void {
+export function checkGrowth(kv: KeyValue, inode: Pick<Inode, "ino" | "parent">, extents: readonly Extent[]): void {
   if (quotasAbove(kv, inode.parent).length === 0) return;
   let bytes = 0;
   let end = 0;

@@ -1,6 +1,6 @@
 import type { Clock } from "../../common/clock.js";
 import { CairnError } from "../../common/errors.js";
-import { MAX_ACCESSES, MAX_BLOCKS_PAGE } from "../../common/limits.js";
+import { MAX_ACCESSES, MAX_BLOCKS_PAGE, MAX_INODE_NUMBERS } from "../../common/limits.js";
 import type { Handler } from "../../proto/dispatch.js";
 import type { Namenode } from "../../proto/gen/services.js";
 import type {
@@ -8,19 +8,26 @@ import type {
   CallRecord,
   CapacityReplyInit,
   CreateReplyInit,
+  CreateRequest,
   GetCapacityRequest,
+  Inode,
   InodeInit,
+  InodeReplyInit,
   OpenSessionReplyInit,
   OpenSessionRequest,
   Policy,
   SyncJournalReplyInit,
+  TakeInodeNumbersReplyInit,
+  TakeInodeNumbersRequest,
   UnlinkReplyInit,
 } from "../../proto/gen/types.js";
+
 import type { Link } from "../../proto/link.js";
 import type { BlockManager, Editor } from "../contract.js";
 import type { LockCalls } from "../locks/calls.js";
 import { MAX_PENDING, type Sessions } from "../sessions.js";
 import type { Callbacks } from "../watches/callbacks.js";
+import type { Delegations } from "../watches/delegations.js";
 import { BlockCalls } from "./block-calls.js";
 import { checkCall, checkLabel, id, inRange } from "./checks.js";
 import { noteAccesses } from "./operations/accesses.js";
@@ -28,13 +35,17 @@ import { removeXattr, setAttributes, setXattr } from "./operations/attributes.js
 import { commit, getExtents, readInlineBlock } from "./operations/content.js";
 import { type Context, known } from "./operations/context.js";
 import { heldBy, release, resume } from "./operations/held.js";
-import { create, link, unlink } from "./operations/names.js";
+import { link as addLink, create, unlink } from "./operations/names.js";
 import { clone, fallocate } from "./operations/ranges.js";
 import { getXattr, listXattrs, lookup, readDirectory, walk } from "./operations/reads.js";
 import { rename } from "./operations/rename.js";
-import { quotasOn } from "./quotas.js";
-import { readBlock, readCall, readCluster, readInode } from "./records.js";
+import { checkNewNumber } from "./operations/snapshots.js";
+
+import { quotasAbove, quotasOn } from "./quotas.js";
+import { readBlock, readCall, readCluster, readDentry, readInode } from "./records.js";
+
 import { inodeAt, mayChange } from "./snapshots/places.js";
+import { isDirectory } from "./types.js";
 
 export interface ServiceOptions {
   editor: Editor;
@@ -46,6 +57,7 @@ export interface ServiceOptions {
   locks: Pick<LockCalls, "opened">;
   /** Told what clients are told. */
   callbacks: Callbacks;
+  delegations: Delegations;
   manager: BlockManager;
   /** The cluster's default policy: what directories leave open. */
   policy: Policy;
@@ -92,10 +104,10 @@ export class NamespaceService {
   /** For Dispatcher.serve(Namenode, …). */
   handlers(): { [K in keyof typeof Namenode]: Handler<(typeof Namenode)[K]> } {
     const { kv } = this.#editor;
-    const { manager, sessions, callbacks } = this.#options;
+    const { manager, sessions, callbacks, delegations } = this.#options;
     const ctx = this.#context;
     const blocks = this.#blocks;
-    const again = ({ ino, index }: CallRecord) => ({ inode: known(kv, ino), index });
+    const again = ({ ino, index }: CallRecord): InodeReplyInit & { inode: Inode } => ({ inode: known(kv, ino), index });
     return {
       openSession: (request, context) => this.#open(request, context.link),
       keepAlive: ({ session }) => {
@@ -107,53 +119,66 @@ export class NamespaceService {
         return {};
       },
 
-      lookup: ({ dir, name }, { link }) => {
-        // Also that there is no such name is something to be told of when it changes.
-        if (mayChange(dir)) callbacks.told(link, dir);
-        return this.#settled(this.#told(link, { inode: lookup(kv, dir, name) }));
-      },
-      walk: ({ dir, names }) => this.#settled({ inodes: walk(kv, dir, names) }),
+      lookup: ({ dir, name }, { link }) =>
+        this.#undelegated(link, [dir], () => {
+          // Also that there is no such name is something to be told of when it changes.
+          if (mayChange(dir)) callbacks.told(link, dir);
+          return this.#settled(this.#told(link, { inode: lookup(kv, dir, name) }));
+        }),
+      walk: ({ dir, names }, { link }) =>
+        this.#undelegated(link, this.#onTheWay(dir, names), () => this.#settled({ inodes: walk(kv, dir, names) })),
       getInode: ({ ino }, { link }) => this.#settled(this.#told(link, { inode: inodeAt(kv, ino) })),
-      readDirectory: ({ dir, after, limit }, { link }) => {
-        const page = readDirectory(kv, dir, after, limit);
-        if (mayChange(dir)) callbacks.told(link, dir);
-        for (const entry of page.entries ?? []) this.#told(link, entry);
-        return this.#settled(page);
-      },
+      readDirectory: ({ dir, after, limit }, { link }) =>
+        this.#undelegated(link, [dir], () => {
+          const page = readDirectory(kv, dir, after, limit);
+          if (mayChange(dir)) callbacks.told(link, dir);
+          for (const entry of page.entries ?? []) this.#told(link, entry);
+          return this.#settled(page);
+        }),
       getXattr: ({ ino, name }) => this.#settled({ value: getXattr(kv, ino, name) }),
       listXattrs: ({ ino }) => this.#settled({ names: listXattrs(kv, ino) }),
       readInlineBlock: ({ block }) => this.#settled(readInlineBlock(kv, block)),
       getExtents: (request, { link }) => this.#settled(this.#told(link, getExtents(kv, request, manager))),
 
       create: (request, { link }) =>
-        this.#once<CreateReplyInit>(
-          request.call,
-          (record) => this.#told(link, { ...again(record), existed: false }, request.dir),
-          () => this.#told(link, create(ctx, request), request.dir),
+        this.#undelegated(link, [request.dir], () =>
+          this.#once<CreateReplyInit>(
+            request.call,
+            (record) => this.#told(link, { ...again(record), existed: false }, request.dir),
+            () => this.#delegate(link, request, this.#told(link, create(ctx, request), request.dir)),
+          ),
         ),
-      setAttributes: (request, context) =>
-        this.#once(request.call, again, () => this.#told(context.link, setAttributes(ctx, request))),
-      link: (request, context) =>
-        this.#once(request.call, again, () => this.#told(context.link, link(ctx, request), request.dir)),
+      setAttributes: (request, { link }) =>
+        this.#undelegated(link, request.policy === null ? [] : [request.ino], () =>
+          this.#once(request.call, again, () => this.#told(link, setAttributes(ctx, request))),
+        ),
+      link: (request, { link }) =>
+        this.#undelegated(link, [request.dir], () =>
+          this.#once(request.call, again, () => this.#told(link, addLink(ctx, request), request.dir)),
+        ),
       unlink: (request, { link }) =>
-        this.#once<UnlinkReplyInit>(
-          request.call,
-          ({ ino }) => ({ held: heldBy(kv, request.call.session, ino) }),
-          () => {
-            const reply = unlink(ctx, request);
-            callbacks.told(link, request.dir);
-            return reply;
-          },
+        this.#undelegated(link, this.#withTarget(request.dir, request.name, request.directory), () =>
+          this.#once<UnlinkReplyInit>(
+            request.call,
+            ({ ino }) => ({ held: heldBy(kv, request.call.session, ino) }),
+            () => {
+              const reply = unlink(ctx, request);
+              callbacks.told(link, request.dir);
+              return reply;
+            },
+          ),
         ),
       rename: (request, { link }) =>
-        this.#once(
-          request.call,
-          ({ ino, index, replaced }) => ({ moved: known(kv, ino), replaced: readInode(kv, replaced) ?? null, index }),
-          () => {
-            const reply = rename(ctx, request);
-            this.#told(link, { inode: reply.moved }, request.toDir);
-            return reply;
-          },
+        this.#undelegated(link, [request.fromDir, ...this.#withTarget(request.toDir, request.toName, true)], () =>
+          this.#once(
+            request.call,
+            ({ ino, index, replaced }) => ({ moved: known(kv, ino), replaced: readInode(kv, replaced) ?? null, index }),
+            () => {
+              const reply = rename(ctx, request);
+              this.#told(link, { inode: reply.moved }, request.toDir);
+              return reply;
+            },
+          ),
         ),
       release: ({ session, inos }) => {
         inRange(inos.length, 0, MAX_BLOCKS_PAGE, "inodes to release");
@@ -165,15 +190,24 @@ export class NamespaceService {
       },
       setXattr: (request) => this.#once(request.call, again, () => setXattr(ctx, request)),
       removeXattr: (request) => this.#once(request.call, again, () => removeXattr(ctx, request)),
-      commit: (request, context) =>
-        this.#once(request.call, again, () => {
-          const done = commit(ctx, request, (session, block) => sessions.generation(session, block));
-          sessions.release(
-            request.call.session,
-            request.blocks.map(({ block }) => block.id),
-          );
-          return this.#told(context.link, done);
-        }),
+      takeInodeNumbers: (request) => this.#takeNumbers(request),
+      returnDelegations: ({ session, dirs }) => {
+        inRange(dirs.length, 0, MAX_BLOCKS_PAGE, "directories given back");
+        sessions.renew(session);
+        delegations.returned(session, dirs);
+        return {};
+      },
+      commit: (request, { link }) =>
+        this.#undelegated(link, request.birth === null ? [] : [request.birth.dir], () =>
+          this.#once(request.call, again, () => {
+            const done = commit(ctx, request, (session, block) => sessions.generation(session, block));
+            sessions.release(
+              request.call.session,
+              request.blocks.map(({ block }) => block.id),
+            );
+            return this.#told(link, done, request.birth?.dir);
+          }),
+        ),
 
       fallocate: (request) => this.#once(request.call, again, () => fallocate(ctx, request, manager)),
       clone: (request) =>
@@ -204,11 +238,67 @@ export class NamespaceService {
 
   /** Notes that a client is told of an inode, and of names in a directory. */
   #told<R extends { inode: InodeInit }>(link: Link, reply: R, dir?: number): R {
+    const { callbacks, delegations } = this.#options;
     const { ino = 0 } = reply.inode;
     if (!mayChange(ino)) return reply;
-    if (dir === undefined) this.#options.callbacks.told(link, ino);
-    else this.#options.callbacks.told(link, dir, ino);
+    if (dir === undefined) callbacks.told(link, ino);
+    else callbacks.told(link, dir, ino);
+    // What another makes in a directory without having said so yet is to be seen in its times soon.
+    if (delegations.size > 0) void delegations.recall(ino, callbacks.sessionOf(link));
     return reply;
+  }
+
+  /** Acts once no other client makes names in these directories by itself. */
+  #undelegated<R>(link: Link, dirs: readonly number[], act: () => R): R | Promise<Awaited<R>> {
+    const { callbacks, delegations } = this.#options;
+    if (delegations.size === 0) return act();
+    const session = callbacks.sessionOf(link);
+    const recalls = dirs.map((dir) => delegations.recall(dir, session)).filter((recall) => recall !== undefined);
+    return recalls.length === 0 ? act() : (Promise.all(recalls).then(act) as Promise<Awaited<R>>);
+  }
+
+  /** Delegates the directory in which something was made, and the one that was made, if the client wants it and nobody else looks. */
+  #delegate(link: Link, { dir, delegate }: CreateRequest, reply: CreateReplyInit): CreateReplyInit {
+    const { callbacks, delegations } = this.#options;
+    const session = callbacks.sessionOf(link);
+    if (!delegate || session === undefined || quotasAbove(this.#editor.kv, dir).length > 0) return reply;
+    const made = isDirectory({ mode: reply.inode.mode ?? 0 }) ? [reply.inode.ino ?? 0] : [];
+    const delegated = [dir, ...made].filter(
+      (at) => !callbacks.isWatchedByOthers(at, session) && delegations.grant(at, session),
+    );
+    return { ...reply, delegated };
+  }
+
+  /** A directory, and the one that a name in it stands for. */
+  #withTarget(dir: number, name: Uint8Array, directory: boolean): number[] {
+    if (!directory || this.#options.delegations.size === 0) return [dir];
+    const target = readDentry(this.#editor.kv, dir, name);
+    return target === undefined ? [dir] : [dir, target.ino];
+  }
+
+  /** The directories in which the names of a path are looked for. */
+  #onTheWay(dir: number, names: readonly Uint8Array[]): number[] {
+    if (this.#options.delegations.size === 0) return [];
+    const dirs = [dir];
+    for (const name of names) {
+      const next = readDentry(this.#editor.kv, dirs.at(-1)!, name);
+      if (next === undefined) break;
+      dirs.push(next.ino);
+    }
+    return dirs;
+  }
+
+  /** Given out when the edit is on the disk, so that not even a loss of power makes a number come twice. */
+  async #takeNumbers({ session, count }: TakeInodeNumbersRequest): Promise<TakeInodeNumbersReplyInit> {
+    inRange(count, 1, MAX_INODE_NUMBERS, "inode numbers to take");
+    const full = this.#options.room();
+    if (full !== undefined) await full;
+    this.#options.sessions.renew(session);
+    const first = readCluster(this.#editor.kv).nextIno;
+    checkNewNumber(first + count - 1);
+    const { index } = this.#editor.apply({ reserveInodes: { next: first + count } });
+    await this.#editor.synced(index);
+    return { first };
   }
 
   /** Holds an answer back until the edits it may show are safe from the death of this process. */

@@ -127,6 +127,17 @@ export class Callbacks {
     if (connection !== undefined) for (const ino of inos) this.#table.remove(connection, ino);
   }
 
+  /** The session that watches over a link; undefined when none does. */
+  sessionOf(link: Link): number | undefined {
+    return this.#connections.get(link)?.session;
+  }
+
+  /** Whether a session other than this one watches an inode, or may. */
+  isWatchedByOthers(ino: number, session: number): boolean {
+    for (const watcher of this.#table.of(ino)) if (watcher.session !== session) return true;
+    return false;
+  }
+
   /** The sessions, but for one, that may have an inode open. */
   mayHaveOpen(ino: number, except: number): number[] {
     const sessions = new Set<number>();

@@ -80,6 +80,44 @@ describe("two mounts of one cluster", function () {
     await seen("all gone", async () => (await fs.readdir(b)).length === 0);
   });
 
+  it("give a name to one of two who want it for themselves, also in a directory that one of them has had alone", async () => {
+    const taken: string[] = [];
+    const want = (mount: string, dir: string) =>
+      fs.open(join(mount, dir, "f"), "wx").then(
+        async (file) => {
+          taken.push(dir);
+          await file.writeFile(mount);
+          await file.close();
+        },
+        (err: NodeJS.ErrnoException) => expect(err.code).to.equal("EEXIST"),
+      );
+    const dirs = Array.from({ length: 40 }, (_, i) => `alone-${i}`);
+    for (const dir of dirs) {
+      await fs.mkdir(join(a, dir));
+      await fs.writeFile(join(a, dir, "first"), "");
+      await Promise.all([want(a, dir), want(b, dir)]);
+    }
+    expect(taken.sort()).to.deep.equal([...dirs].sort());
+    for (const dir of dirs) {
+      const winner = await fs.readFile(join(b, dir, "f"), "utf8");
+      expect(winner).to.be.oneOf([a, b]);
+      await seen("what the winner wrote", async () => (await fs.readFile(join(a, dir, "f"), "utf8")) === winner);
+      await fs.rm(join(b, dir), { recursive: true });
+    }
+  });
+
+  it("show a file that the other has just made, and has not closed, and its writes once they are synced", async () => {
+    await fs.mkdir(join(a, "open"));
+    await fs.writeFile(join(a, "open", "first"), "");
+    const file = await fs.open(join(a, "open", "f"), "wx");
+    expect(await fs.readdir(join(b, "open"))).to.have.members(["first", "f"]);
+    await file.write("text");
+    await file.sync();
+    await seen("what was synced", async () => (await fs.readFile(join(b, "open", "f"), "utf8")) === "text");
+    await file.close();
+    await fs.rm(join(a, "open"), { recursive: true });
+  });
+
   it("show a file that stays open as it is now, as long as it is now", async () => {
     await fs.writeFile(join(a, "log"), "first\n");
     await seen("the file", () => exists(join(b, "log")));

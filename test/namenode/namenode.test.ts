@@ -34,6 +34,7 @@ async function client(port: number, secret?: string): Promise<{ link: Link; clus
       synced = syncedIndex;
     },
     changed: () => {},
+    recall: () => {},
   });
   const link = await connect("127.0.0.1", port, { dispatcher, auth: new LinkAuth(secret), log: silentLogger });
   const { cluster } = await link.call(Service.openSession, { session: SESSION, name: "test", host: "h" });

@@ -108,6 +108,7 @@ export class MemoryClient implements CairnClient {
       get: (target, property) => {
         const value: unknown = Reflect.get(target, property);
         if (typeof value !== "function") return value;
+        if (LOCAL.has(property)) return value.bind(target) as unknown;
         return (...args: unknown[]) => {
           const name = String(property);
           this.calls[name] = (this.calls[name] ?? 0) + 1;
@@ -154,6 +155,9 @@ export class MemoryClient implements CairnClient {
     this.closed = true;
   }
 }
+
+/** What asks nobody. */
+const LOCAL: ReadonlySet<string | symbol> = new Set(["bear", "withUnborn", "onBirth"]);
 
 /** Names and attributes in memory. Synchronous inside: the Proxy above makes promises of it. */
 class MemoryMetadata implements Metadata {
@@ -428,6 +432,14 @@ class MemoryMetadata implements Metadata {
     if (!isDir(node) && isDir(other)) throw new CairnError("EISDIR", "rename a file over a directory");
     if (other.children.size > 0) throw new CairnError("ENOTEMPTY", "rename over a directory that is not empty");
   }
+
+  bear(): undefined {}
+
+  withUnborn(directory: Inode): Inode {
+    return directory;
+  }
+
+  onBirth(): void {}
 
   async setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void> {
     const node = this.#get(ino);

@@ -40,6 +40,12 @@ export function reserveBlockIds(change: Change, next: number): void {
   change.cluster.nextBlock = next;
 }
 
+/** Inode numbers below `next` may have been given out. */
+export function reserveInodes(change: Change, next: number): void {
+  invariant(next >= change.cluster.nextIno, "inode numbers only rise");
+  change.cluster.nextIno = next;
+}
+
 /** Generation stamps below `next` may have been given out. */
 export function reserveGenerations(change: Change, next: number): void {
   invariant(next >= change.cluster.nextGeneration, "generation stamps only rise");

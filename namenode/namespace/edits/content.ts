@@ -8,12 +8,14 @@ import { extentOf } from "../records.js";
 import { placeOf } from "../snapshots/places.js";
 import type { Change } from "./change.js";
 import { overlay, uncover } from "./extents.js";
+import { create } from "./names.js";
 import { applyAttributes } from "./permissions.js";
 import { chargeBytes } from "./quotas.js";
 
-/** New extents over old ones, in the order of writing. */
+/** New extents over old ones, in the order of writing; of a file that may be made by the same edit. */
 export function commit(change: Change, edit: CommitEdit): void {
   const { kv, tally } = change;
+  if (edit.birth !== null) create(change, edit.birth);
   const inode = change.inode(edit.ino);
   const before = inode.allocated;
   for (const block of edit.blocks) tally.admit(block, edit.replicas);

@@ -1,6 +1,6 @@
 import { invariant } from "../../../common/errors.js";
 import type { CreateEdit, Inode, LinkEdit, RenameEdit, UnlinkEdit } from "../../../proto/gen/types.js";
-import { dentryKey } from "../keys.js";
+import { dentryKey, inodeKey } from "../keys.js";
 import { readDentry, writeDentry } from "../records.js";
 import { isDirectory } from "../types.js";
 import type { Change } from "./change.js";
@@ -9,9 +9,10 @@ import { arrive, dropQuota, leave, NOTHING_BELOW } from "./quotas.js";
 
 /** A new inode under a new name. */
 export function create(change: Change, { dir, name, inode }: CreateEdit): void {
-  const { cluster } = change;
-  invariant(inode.ino >= cluster.nextIno, () => `inode number ${inode.ino} is new`);
-  cluster.nextIno = inode.ino + 1;
+  const { cluster, kv } = change;
+  const reserved = inode.ino < cluster.nextIno;
+  invariant(!reserved || kv.get(inodeKey(inode.ino)) === undefined, () => `inode number ${inode.ino} is new`);
+  if (!reserved) cluster.nextIno = inode.ino + 1;
   if (isDirectory(inode)) cluster.directories += 1;
   else cluster.files += 1;
   const parent = change.inode(dir);

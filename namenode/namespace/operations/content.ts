@@ -29,6 +29,7 @@ import { checkGrowth } from "../quotas.js";
 import { readBlock, readCluster, readInline } from "../records.js";
 import { placeOf } from "../snapshots/places.js";
 import { type Context, callOf, known, knownFile } from "./context.js";
+import { born } from "./names.js";
 
 /** Blocks named in one Commit, at most. Every one is referred to by an extent of it. */
 const MAX_COMMIT_BLOCKS = MAX_COMMIT_EXTENTS;
@@ -42,7 +43,10 @@ export type PendingGeneration = (session: number, block: number) => number | und
  */
 export function commit(ctx: Context, request: CommitRequest, pending: PendingGeneration): InodeReplyInit {
   const { ino, blocks, replicas } = request;
-  const inode = knownFile(ctx.kv, ino);
+  const time = ctx.clock.timestamp();
+  const made = request.birth === null ? undefined : born(ctx, ino, request.birth, time);
+  const birth = made === undefined || "existing" in made ? undefined : made;
+  const inode = birth === undefined ? knownFile(ctx.kv, ino) : undefined;
   inRange(blocks.length, 0, MAX_COMMIT_BLOCKS, "blocks of a commit");
   inRange(request.extents.length, 0, MAX_COMMIT_EXTENTS, "extents of a commit");
   checkTime(request.mtime, "mtime");
@@ -68,10 +72,8 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
 
   const compaction = request.replaces.length > 0;
   if (compaction) checkCompaction(ctx.kv, request);
+  else checkGrowth(ctx.kv, inode ?? { ino, parent: birth!.dir! }, extents);
 
-  if (!compaction) checkGrowth(ctx.kv, inode, extents);
-
-  const time = ctx.clock.timestamp();
   const { index, effects } = ctx.editor.apply({
     time,
     call: callOf(request.call),
@@ -88,9 +90,10 @@ export function commit(ctx: Context, request: CommitRequest, pending: PendingGen
       gid: request.gid,
       atime: request.atime,
       inline,
+      birth,
     },
   });
-  return { inode: effects.inode!, index };
+  return { inode: effects.inode!, index, parent: effects.parent };
 }
 
 /** Checks the inline blocks of a commit, and gives them, and the extents that refer to them, their ids. EBADMSG. */

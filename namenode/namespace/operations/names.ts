@@ -1,18 +1,22 @@
 import { CairnError } from "../../../common/errors.js";
-import { MAX_LINKS, MAX_TARGET } from "../../../common/limits.js";
+import { MAX_LINKS, MAX_TARGET, ROOT_INO } from "../../../common/limits.js";
 import type {
+  Birth,
+  CreateEditInit,
   CreateReplyInit,
   CreateRequest,
   Inode,
   InodeReplyInit,
   LinkRequest,
   Policy,
+  Time,
   UnlinkReplyInit,
   UnlinkRequest,
 } from "../../../proto/gen/types.js";
-import { checkName, checkPolicy, isDots, valid } from "../checks.js";
+import { inheritPolicy } from "../../../proto/policy.js";
+import { checkName, checkPolicy, inRange, isDots, valid } from "../checks.js";
 import { checkQuotas } from "../quotas.js";
-import { readCluster, readDentry } from "../records.js";
+import { readCluster, readDentry, readInode } from "../records.js";
 import { isSnapshotted } from "../snapshots/records.js";
 import {
   isDirectory,
@@ -32,57 +36,80 @@ import { type Context, callOf, known, livingDirectory, named, nameError } from "
 import { heldBy } from "./held.js";
 import { checkNewNumber, checkNoList, checkNotReserved } from "./snapshots.js";
 
+const NOTHING = Buffer.alloc(0);
 const TYPES: ReadonlySet<number> = new Set([S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK]);
+
+/** What a new inode is to be, and where; `ino` 0: any number. */
+type NewNode = Omit<CreateRequest, "call" | "openExisting" | "delegate">;
 
 /** Makes a file, directory, symlink or special file. */
 export function create(ctx: Context, request: CreateRequest): CreateReplyInit {
-  const { dir, name, mode } = request;
-  const parent = livingDirectory(ctx.kv, dir);
-  checkName(name);
-  checkNewInode(request);
-  if (isDots(name)) throw nameError("EEXIST", "create", dir, name, "it exists");
-  const dentry = readDentry(ctx.kv, dir, name);
-  if (dentry !== undefined) {
-    const inode = named(ctx.kv, dentry);
-    if (!request.openExisting || !isRegular(request) || !isRegular(inode)) {
-      throw nameError("EEXIST", "create", dir, name, "it exists");
-    }
-    return { inode, existed: true };
-  }
-  checkNotReserved("create", dir, name);
-  const ino = readCluster(ctx.kv).nextIno;
-  checkNewNumber(ino);
-  checkQuotas(ctx.kv, dir, { names: 1, bytes: 0 });
+  const { dir, name } = request;
   const time = ctx.clock.timestamp();
-  // A directory with the setgid bit hands its group down, and the bit to directories.
-  const inherits = (parent.mode & S_ISGID) !== 0;
-  const { index, effects } = ctx.editor.apply({
-    time,
-    call: callOf(request.call),
-    create: {
-      dir,
-      name,
-      inode: {
-        ino,
-        mode: inherits && isDirectory(request) ? mode | S_ISGID : mode,
-        uid: request.uid,
-        gid: inherits ? parent.gid : request.gid,
-        nlink: isDirectory(request) ? 2 : 1,
-        size: request.target.length,
-        rdev: request.rdev,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        parent: dir,
-        target: request.target,
-        policy: newPolicy(ctx, parent, request),
-      },
-    },
-  });
-  return { inode: effects.inode!, index, existed: false, parent: effects.parent! };
+  const made = newNode(ctx, request, time);
+  if (!("existing" in made)) {
+    const { index, effects } = ctx.editor.apply({ time, call: callOf(request.call), create: made });
+    return { inode: effects.inode!, index, existed: false, parent: effects.parent! };
+  }
+  const { existing } = made;
+  if (existing.ino === request.ino) return { inode: existing, existed: false };
+  if (!request.openExisting || !isRegular(request) || !isRegular(existing)) {
+    throw nameError("EEXIST", "create", dir, name, "it exists");
+  }
+  return { inode: existing, existed: true };
 }
 
-function checkNewInode({ mode, rdev, target, policy, uid, gid }: CreateRequest): void {
+/**
+ * The edit that makes the file that a client has made by itself, or the inode when that has been done. EEXIST when the name is
+ * another's.
+ */
+export function born(ctx: Context, ino: number, birth: Birth, time: Time): CreateEditInit | { existing: Inode } {
+  const { dir, name, mode, uid, gid } = birth;
+  const file = { dir, name, uid, gid, ino, mode: S_IFREG | mode, rdev: 0, target: NOTHING, policy: null };
+  const made = newNode(ctx, file, time);
+  if ("existing" in made && made.existing.ino !== ino) throw nameError("EEXIST", "create", dir, name, "it exists");
+  return made;
+}
+
+/** The edit that makes an inode; or the one that has the name. */
+function newNode(ctx: Context, node: NewNode, time: Time): CreateEditInit | { existing: Inode } {
+  const { dir, name, mode } = node;
+  const parent = livingDirectory(ctx.kv, dir);
+  checkName(name);
+  checkNewInode(node);
+  if (isDots(name)) throw nameError("EEXIST", "create", dir, name, "it exists");
+  const dentry = readDentry(ctx.kv, dir, name);
+  if (dentry !== undefined) return { existing: named(ctx.kv, dentry) };
+  checkNotReserved("create", dir, name);
+  checkQuotas(ctx.kv, dir, { names: 1, bytes: 0 });
+  const { nextIno } = readCluster(ctx.kv);
+  checkNewNumber(node.ino || nextIno);
+  if (node.ino !== 0) {
+    inRange(node.ino, ROOT_INO + 1, nextIno - 1, "inode number of a client's own");
+    if (readInode(ctx.kv, node.ino) !== undefined)
+      throw nameError("EEXIST", "create", dir, name, "its number is taken");
+  }
+  // A directory with the setgid bit hands its group down, and the bit to directories.
+  const inherits = (parent.mode & S_ISGID) !== 0;
+  const inode = {
+    ino: node.ino || nextIno,
+    mode: inherits && isDirectory(node) ? mode | S_ISGID : mode,
+    uid: node.uid,
+    gid: inherits ? parent.gid : node.gid,
+    nlink: isDirectory(node) ? 2 : 1,
+    size: node.target.length,
+    rdev: node.rdev,
+    atime: time,
+    mtime: time,
+    ctime: time,
+    parent: dir,
+    target: node.target,
+    policy: newPolicy(ctx, parent, node),
+  };
+  return { dir, name, inode };
+}
+
+function checkNewInode({ mode, rdev, target, policy, uid, gid }: NewNode): void {
   const type = mode & S_IFMT;
   valid(TYPES.has(type) && (mode & ~(S_IFMT | PERMISSIONS)) === 0, () => `mode 0${mode.toString(8)} is none`);
   valid(uid !== 0xffffffff && gid !== 0xffffffff, "an owner of -1 is none");
@@ -98,20 +125,11 @@ function checkNewInode({ mode, rdev, target, policy, uid, gid }: CreateRequest):
 }
 
 /** A file's policy is decided when it is made; a directory keeps only what it or those above it were told. */
-function newPolicy({ defaults }: Context, parent: Inode, request: CreateRequest): Policy {
-  const asked = request.policy;
-  const inherited = {
-    replicas: asked?.replicas || parent.policy.replicas,
-    blockSize: asked?.blockSize || parent.policy.blockSize,
-    compression: asked?.compression || parent.policy.compression,
-  };
-  if (isDirectory(request)) return inherited;
-  if (!isRegular(request)) return { replicas: 0, blockSize: 0, compression: 0 };
-  return {
-    replicas: inherited.replicas || defaults.replicas,
-    blockSize: inherited.blockSize || defaults.blockSize,
-    compression: inherited.compression || defaults.compression,
-  };
+function newPolicy({ defaults }: Context, parent: Inode, node: NewNode): Policy {
+  const inherited = inheritPolicy(node.policy, parent.policy);
+  if (isDirectory(node)) return inherited;
+  if (!isRegular(node)) return { replicas: 0, blockSize: 0, compression: 0 };
+  return inheritPolicy(inherited, defaults);
 }
 
 /** A further name for a file. */

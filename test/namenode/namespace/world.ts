@@ -14,6 +14,7 @@ import { MemoryStore } from "../../../namenode/store/memory.js";
 import { MemoryJournal } from "../../../namenode/store/memory-journal.js";
 import type { Store } from "../../../namenode/store/store.js";
 import { Callbacks } from "../../../namenode/watches/callbacks.js";
+import { Delegations } from "../../../namenode/watches/delegations.js";
 import type { CallContext } from "../../../proto/dispatch.js";
 import { Locks, Namenode } from "../../../proto/gen/services.js";
 import type { CallIdInit, ExtentInit, Inode } from "../../../proto/gen/types.js";
@@ -67,6 +68,7 @@ export class World {
   readonly sessions: Sessions;
   readonly locks: LockCalls;
   readonly callbacks = new Callbacks(silentLogger, (session) => this.sessions.has(session));
+  readonly delegations: Delegations;
   readonly effects: Effects[] = [];
   readonly link = fakeLink();
   #handlers!: ReturnType<NamespaceService["handlers"]>;
@@ -80,6 +82,12 @@ export class World {
     const tools = { editor: this.editor, sessions: this.sessions, log: silentLogger };
     this.locks = new LockCalls({ ...tools, room: () => undefined, incarnation: ++incarnations });
     this.sessions.onEnd((session) => this.callbacks.ended(session));
+    this.delegations = new Delegations({
+      clock: this.clock,
+      log: silentLogger,
+      link: (session) => this.sessions.link(session),
+    });
+    this.sessions.onEnd((session) => this.delegations.ended(session));
     this.editor.onApplied((edit, effects) => {
       this.effects.push(effects);
       this.callbacks.applied(edit, effects);
@@ -108,6 +116,7 @@ export class World {
       sessions,
       locks: world.locks,
       callbacks: world.callbacks,
+      delegations: world.delegations,
       manager: fakeManager,
       policy: POLICY,
       inlineBytes: 16,
