@@ -50,6 +50,9 @@ export function openDatabases(folder: string): Databases {
     path: folder,
     noSubdir: false,
     overlappingSync: false,
+    // Who looks one name up does not want the 128 KiB around it: with them, a thousand lookups in a store of 600 MB that was not in the
+    // page cache read all of it, in three times the time. Whole scans of such a store take two to three times as long instead.
+    noReadAhead: true,
     mapSize: MAP_SIZE,
     maxDbs: 2,
     encoding: "binary",
