@@ -45,18 +45,19 @@ const keyEncoder = {
 
 /** Opens (and makes) the environment in a folder. */
 export function openDatabases(folder: string): Databases {
-  // A commit syncs before it becomes visible (no overlappingSync): what a reader sees is on the disk. Nobody waits for it.
-  const root = open<Buffer, string>({
+  const environment = {
     path: folder,
     noSubdir: false,
+    // A commit syncs before it becomes visible: what a reader sees is on the disk. Nobody waits for it.
     overlappingSync: false,
     // Who looks one name up does not want the 128 KiB around it: with them, a thousand lookups in a store of 600 MB that was not in the
     // page cache read all of it, in three times the time. Whole scans of such a store take two to three times as long instead.
     noReadAhead: true,
     mapSize: MAP_SIZE,
     maxDbs: 2,
-    encoding: "binary",
-  });
+    encoding: "binary" as const,
+  };
+  const root = open<Buffer, string>(environment);
   return {
     root,
     data: root.openDB<Buffer, Key>({ name: "data", encoding: "binary", keyEncoder } as { name: string }),
