@@ -155,8 +155,8 @@ export const LOCKING: RangeOptions = prefix("K");
 /** The session in a key of those that have locks. */
 export const sessionOfLocking = (key: Key): number => readU64(key, 1);
 
-/** → how many snapshots there are (u32); none: there is none. */
-export const SNAPSHOT_COUNT: Key = "S";
+/** → SnapshotsRecord; none: there is no snapshot. */
+export const SNAPSHOTS: Key = "S";
 /** (directory, name) → SnapshotRecord */
 export const snapshotKey = (dir: number, name: Uint8Array): Key => `S${u64(dir)}${nameKey(name)}`;
 /** The snapshots of a directory with names greater than `after`; all when it is empty. */

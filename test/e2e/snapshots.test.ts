@@ -59,6 +59,9 @@ describe("snapshots on a mount", function () {
 
     await sh(`cp -a ${one}/a/f6 ${dir}/a/ && cmp ${dir}/a/f6 ${scratch}/copy/a/f6`);
 
+    await cluster.ok(["fs", "cp", "/dir/.snapshot/one/a/f5", "/again"]);
+    await sh(`cmp ${at("again")} ${scratch}/copy/a/f5 && rm ${at("again")}`);
+
     for (const change of [
       "touch new",
       "mkdir new",

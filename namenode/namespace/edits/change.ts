@@ -4,7 +4,7 @@ import type { Effects } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
 import { CLUSTER } from "../keys.js";
 import { readCluster, readInode, writeInode } from "../records.js";
-import { hasSnapshots } from "../snapshots/records.js";
+import { readSnapshots } from "../snapshots/records.js";
 import { VersionedStore } from "../snapshots/versions.js";
 import { BlockTally } from "./tally.js";
 
@@ -24,7 +24,8 @@ export class Change {
     this.index = edit.index;
     this.time = edit.time;
     this.tally = new BlockTally(kv);
-    this.#versioned = hasSnapshots(kv) ? new VersionedStore(kv, this.tally) : undefined;
+    const snapshots = readSnapshots(kv);
+    this.#versioned = snapshots && new VersionedStore(kv, this.tally, snapshots.nextIno);
     this.kv = this.#versioned ?? kv;
   }
 

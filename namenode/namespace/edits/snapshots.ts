@@ -5,6 +5,7 @@ import {
   ForgettingRecord,
   type ForgetVersionsEdit,
   SnapshotRecord,
+  SnapshotsRecord,
   VersionRecord,
 } from "../../../proto/gen/types.js";
 import type { Key } from "../../store/kv.js";
@@ -12,15 +13,15 @@ import {
   FORGETTING,
   idOfVersion,
   keyOfVersion,
-  SNAPSHOT_COUNT,
+  SNAPSHOTS,
   slotKey,
   snapshotIdKey,
   snapshotKey,
   VERSIONS,
 } from "../keys.js";
-import { extentOf } from "../records.js";
+import { extentOf, writeInode } from "../records.js";
 import { inoOfList } from "../snapshots/numbers.js";
-import { ANY, countSnapshots, readSnapshot, SNAPSHOTS_NAME } from "../snapshots/records.js";
+import { ANY, readSnapshot, readSnapshots, SNAPSHOTS_NAME } from "../snapshots/records.js";
 import { isNeeded } from "../snapshots/versions.js";
 import type { Change } from "./change.js";
 
@@ -34,7 +35,9 @@ export function createSnapshot(change: Change, { dir, name, slot }: CreateSnapsh
     kv.put(key, record);
   }
   cluster.lastSlot = slot;
-  count(change, 1);
+  const count = (readSnapshots(kv)?.count ?? 0) + 1;
+  kv.put(SNAPSHOTS, SnapshotsRecord.encode({ count, nextIno: cluster.nextIno }).finish());
+  mark(change, dir);
   named(change, dir, name);
 }
 
@@ -44,7 +47,9 @@ export function deleteSnapshot(change: Change, { dir, name }: DeleteSnapshotEdit
   const snapshot = readSnapshot(kv, dir, name);
   invariant(snapshot !== undefined, `the snapshot that edit ${change.index} deletes exists`);
   for (const key of keysOf(snapshot)) kv.delete(key);
-  count(change, -1);
+  const { count, nextIno } = readSnapshots(kv)!;
+  if (count === 1) kv.delete(SNAPSHOTS);
+  else kv.put(SNAPSHOTS, SnapshotsRecord.encode({ count: count - 1, nextIno }).finish());
   const under = readForgetting(change);
   writeForgetting(change, { after: under?.after ?? new Uint8Array(0), again: under !== undefined });
   named(change, dir, name);
@@ -85,12 +90,11 @@ function named(change: Change, dir: number, name: Uint8Array): void {
   change.effects.touched = [inoOfList(dir)];
 }
 
-function count({ kv }: Change, more: number): void {
-  const snapshots = countSnapshots(kv) + more;
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(snapshots);
-  if (snapshots === 0) kv.delete(SNAPSHOT_COUNT);
-  else kv.put(SNAPSHOT_COUNT, bytes);
+/** Has whatever looks for the snapshots of what is below a directory find that it has some. */
+function mark(change: Change, dir: number): void {
+  const inode = change.inode(dir);
+  inode.coverage = { roots: [...new Set(inode.coverage?.roots).add(dir)] };
+  writeInode(change.kv, inode);
 }
 
 function readForgetting({ kv }: Change): ForgettingRecord | undefined {

@@ -13,7 +13,7 @@ import { checkName, isDots, quote, valid } from "../checks.js";
 import { slotKey, snapshotsAfter } from "../keys.js";
 import { readCluster, readDentry } from "../records.js";
 import { MAX_SLOT } from "../snapshots/numbers.js";
-import { countSnapshots, isSnapshotsName, isSnapshotted, readSnapshot, SNAPSHOTS_NAME } from "../snapshots/records.js";
+import { isSnapshotsName, isSnapshotted, readSnapshot, readSnapshots, SNAPSHOTS_NAME } from "../snapshots/records.js";
 import { type Context, livingDirectory, nameError } from "./context.js";
 
 /** Snapshots at a time, of all directories: half of the slots, so that one that was given back is not soon given out again. */
@@ -33,7 +33,8 @@ export function createSnapshot(
   if (readSnapshot(kv, ino, name) !== undefined) throw fail("EEXIST", "there is one of that name");
   if (readDentry(kv, ino, SNAPSHOTS_NAME) !== undefined)
     throw fail("EEXIST", "the directory has an entry of an older version that hides snapshots: rename it first");
-  if (countSnapshots(kv) >= MAX_SNAPSHOTS) throw fail("ENOSPC", `there are ${MAX_SNAPSHOTS} snapshots already`);
+  if ((readSnapshots(kv)?.count ?? 0) >= MAX_SNAPSHOTS)
+    throw fail("ENOSPC", `there are ${MAX_SNAPSHOTS} snapshots already`);
   const { index } = editor.apply({ time, createSnapshot: { dir: ino, name, slot: freeSlot(kv) } });
   return { name, index };
 }

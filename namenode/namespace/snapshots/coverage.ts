@@ -33,9 +33,9 @@ export function coverageOf(kv: KeyValue, ino: number): Covered {
   return among(kv, ino, roots);
 }
 
+/** A directory that has snapshots is among its own. */
 function addAbove(kv: KeyValue, inode: Inode, roots: Set<number>): void {
   for (let at: Inode | undefined = inode; at !== undefined; at = readInode(kv, at.parent)) {
-    if (isDirectory(at)) roots.add(at.ino);
     for (const root of at.coverage?.roots ?? []) roots.add(root);
     if (at.ino === ROOT_INO) return;
   }

@@ -1,27 +1,22 @@
 // The snapshots of a store, as records.
-import { SNAPSHOTS } from "../../../common/snapshots.js";
-import { SnapshotRecord } from "../../../proto/gen/types.js";
+import { SNAPSHOTS as NAME } from "../../../common/snapshots.js";
+import { SnapshotRecord, SnapshotsRecord } from "../../../proto/gen/types.js";
 import type { KeyValue } from "../../store/kv.js";
-import { SNAPSHOT_COUNT, slotKey, snapshotIdsWithin, snapshotKey, snapshotsOf } from "../keys.js";
+import { SNAPSHOTS, slotKey, snapshotIdsWithin, snapshotKey, snapshotsOf } from "../keys.js";
 
 /** Where snapshots of all directories are found by their ids. No directory has this number. */
 export const ANY = 0;
 
 /** The name under which a directory's snapshots are, as bytes. */
-export const SNAPSHOTS_NAME: Uint8Array = Buffer.from(SNAPSHOTS);
+export const SNAPSHOTS_NAME: Uint8Array = Buffer.from(NAME);
 
 /** The part of a store that is read. */
 type Reader = Pick<KeyValue, "get" | "range">;
 
-/** How many snapshots there are. */
-export function countSnapshots(kv: Pick<KeyValue, "get">): number {
-  const bytes = kv.get(SNAPSHOT_COUNT);
-  return bytes === undefined ? 0 : Buffer.from(bytes).readUInt32BE();
-}
-
-/** Whether there is any snapshot: where there is none, nothing is kept. */
-export function hasSnapshots(kv: Pick<KeyValue, "get">): boolean {
-  return kv.get(SNAPSHOT_COUNT) !== undefined;
+/** What there is of snapshots; undefined when there is none: then nothing is kept. */
+export function readSnapshots(kv: Pick<KeyValue, "get">): SnapshotsRecord | undefined {
+  const bytes = kv.get(SNAPSHOTS);
+  return bytes && SnapshotsRecord.decode(bytes);
 }
 
 /** The snapshot of a name. */
@@ -49,7 +44,7 @@ export function hasWithin(kv: Reader, dir: number, from: number, to: number): bo
 
 /** Whether a directory has snapshots. */
 export function isSnapshotted(kv: Reader, dir: number): boolean {
-  return hasSnapshots(kv) && !kv.range(snapshotsOf(dir)).next().done;
+  return kv.get(SNAPSHOTS) !== undefined && !kv.range(snapshotsOf(dir)).next().done;
 }
 
 /** Whether a name is that under which snapshots are. */

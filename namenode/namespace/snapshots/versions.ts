@@ -3,7 +3,7 @@ import type { Key, KeyValue, RangeOptions } from "../../store/kv.js";
 import type { BlockTally } from "../edits/tally.js";
 import { idOfVersion, readU64, versionKey, versionsFrom } from "../keys.js";
 import { extentOf } from "../records.js";
-import { type Covered, coverageOf } from "./coverage.js";
+import { type Covered, coverageOf, UNCOVERED } from "./coverage.js";
 import { hasWithin } from "./records.js";
 
 /** What the keys begin with whose values snapshots show: inodes, dentries, extents, extended attributes. */
@@ -19,12 +19,15 @@ export const isKept = (key: Key): boolean => KEPT.has(key[0]!);
 export class VersionedStore implements KeyValue {
   readonly #kv: KeyValue;
   readonly #tally: BlockTally;
+  readonly #nextIno: number;
   /** As of before the edit: an inode is looked at before its record is first changed. */
   readonly #covered = new Map<number, Covered>();
 
-  constructor(kv: KeyValue, tally: BlockTally) {
+  /** @param nextIno inodes with this number or a greater one are in no snapshot */
+  constructor(kv: KeyValue, tally: BlockTally, nextIno: number) {
     this.#kv = kv;
     this.#tally = tally;
+    this.#nextIno = nextIno;
   }
 
   get(key: Key): Uint8Array | undefined {
@@ -47,6 +50,7 @@ export class VersionedStore implements KeyValue {
 
   /** Whose snapshots may refer to an inode as it was before this edit. */
   covered(ino: number): Covered {
+    if (ino >= this.#nextIno) return UNCOVERED;
     let covered = this.#covered.get(ino);
     if (covered === undefined) {
       covered = coverageOf(this.#kv, ino);

@@ -6,6 +6,7 @@ import { backupPieces } from "../../../namenode/care/backup.js";
 import { dump as dumpText, readDump } from "../../../namenode/care/dump.js";
 import { fill } from "../../../namenode/care/restore.js";
 import { CLUSTER } from "../../../namenode/namespace/keys.js";
+import { createSnapshot } from "../../../namenode/namespace/operations/snapshots.js";
 import { S_IFLNK } from "../../../namenode/namespace/types.js";
 import { MemoryStore } from "../../../namenode/store/memory.js";
 import type { Store } from "../../../namenode/store/store.js";
@@ -63,6 +64,8 @@ async function varied(): Promise<World> {
   await world.call("unlink", { dir: dir.ino, name: name("small"), hold: true });
   world.editor.apply({ registerDatanode: { id: 1, uuid: "u-u-i-d-1", host: "h", port: 9, rack: "/r" } });
   world.editor.apply({ administerDatanode: { id: 1, duty: 1, untilMs: 0 } });
+  createSnapshot({ kv: world.kv, editor: world.editor, clock: world.clock }, { ino: dir.ino, name: name("s") });
+  await world.call("setAttributes", { ino: file.ino, mode: 0o600 });
   world.kv.put("Lsomething", Buffer.from("reported"));
   return world;
 }

@@ -126,6 +126,17 @@ describe("snapshots of a directory", () => {
     expect(versions(world)).equal(kept);
   });
 
+  it("cost the same, however much is below", async () => {
+    const world = await World.open();
+    const dir = await world.mkdir(ROOT_INO, "dir");
+    for (let i = 0; i < 300; i++) await world.mkfile(dir.ino, `f${i}`);
+    const before = new Map(dump(world.kv));
+    await snapshot(world, dir.ino, "s");
+    const changed = dump(world.kv).filter(([key, value]) => before.get(key) !== value);
+    // The counters, the directory's mark, and where the snapshot is found.
+    expect(changed.map(([key]) => key[0])).eql(["A", "I", "S", "S", "T", "Z", "Z"]);
+  });
+
   it("keep a file in very many pieces, which is reclaimed in several edits", async () => {
     const world = await World.open();
     const dir = await world.mkdir(ROOT_INO, "dir");
