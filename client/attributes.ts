@@ -90,6 +90,11 @@ export class UncommittedAttributes {
     this.#sent = undefined;
   }
 
+  /** What is not committed is lost. */
+  discard(): void {
+    this.#waiting = this.#sent = undefined;
+  }
+
   /** An inode with the changes that it does not show yet. */
   over(inode: Inode): Inode {
     if (!this.any) return inode;

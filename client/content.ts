@@ -143,6 +143,10 @@ export class Content implements FileContent {
     return this.#writer.settle(false);
   }
 
+  discard(): void {
+    this.#writer.discard();
+  }
+
   async seek(offset: number, kind: "data" | "hole"): Promise<number> {
     const { size } = this;
     if (offset < 0 || offset >= size) {

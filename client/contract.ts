@@ -216,6 +216,11 @@ export interface FileContent {
    * written, or was punched out, is a hole; so is what lies beyond the end. ENXIO: none up to the end, or offset is beyond it.
    */
   seek(offset: number, kind: "data" | "hole"): Promise<number>;
+  /**
+   * What is not committed is not to be: it is lost, and the next flush or fsync throws EIO. Of a commit under way it is not known whether
+   * it was done.
+   */
+  discard(): void;
   /** Makes a range a hole, or has the file reach to its end; committed when this resolves. See Allocation. ENOSPC, EFBIG. */
   allocate(offset: number, length: number, how: Allocation): Promise<Inode>;
   /**
@@ -280,6 +285,12 @@ export interface Watch {
 /** Whose locks, on which file. */
 export type LockPlace = Pick<FileLock, "ino" | "space" | "owner">;
 
+/** An owner's locks on a file that are lost. */
+export interface LostLocks extends LockPlace {
+  /** Any of them was exclusive: what was written under it may be others' to write by now. */
+  readonly exclusive: boolean;
+}
+
 /**
  * Locks on files, which hold against the owners of all clients. They end with this client's session; if it ended without this
  * client's doing (no connection for longer than the lease), its locks are lost.
@@ -294,8 +305,8 @@ export interface FileLocks {
   set(lock: FileLock, how?: { wait?: boolean; signal?: AbortSignal }): Promise<void>;
   /** Whether an owner may have anything locked of a file. */
   holds(place: LockPlace): boolean;
-  /** Called with the owners whose locks are lost. */
-  onLost(listener: (places: readonly LockPlace[]) => void): void;
+  /** Called with the owners whose locks are lost, before anything else is sent over the new connection. */
+  onLost(listener: (lost: readonly LostLocks[]) => void): void;
 }
 
 /** A client of one cluster. */

@@ -75,6 +75,8 @@ export class FileWriter {
   #idle: Timer | undefined;
   #written = 0;
   #error: CairnError | undefined;
+  /** Ends the commit under way. */
+  #giveUp: AbortController | undefined;
 
   constructor(io: ClientIo, unsynced: UnsyncedBlocks, file: WrittenFile) {
     this.#io = io;
@@ -179,6 +181,19 @@ export class FileWriter {
     const error = this.#error ?? failure;
     this.#error = undefined;
     if (error !== undefined) throw error;
+  }
+
+  /** What is not committed is lost: see FileContent.discard. */
+  discard(): void {
+    if (!this.dirty) return;
+    this.#giveUp?.abort();
+    this.#idle?.clear();
+    this.#idle = undefined;
+    this.#next?.discard();
+    this.#next = undefined;
+    this.#attributes.discard();
+    this.#fail(new CairnError("EIO", "it was discarded"), `committing inode ${this.#file.ino}`);
+    for (const layer of [...this.layers]) this.#drop(layer);
   }
 
   /** Finalizes what is open. */
@@ -322,10 +337,12 @@ export class FileWriter {
   #send(batch: readonly Layer[], attributes: CommittedAttributes | undefined): Promise<InodeReply> {
     const { session } = this.#io;
     const { ino } = this.#file;
-    if (batch.length === 0) return session.change(Namenode.setAttributes, { ino, ...attributes });
+    this.#giveUp = new AbortController();
+    const { signal } = this.#giveUp;
+    if (batch.length === 0) return session.change(Namenode.setAttributes, { ino, ...attributes }, signal);
     const request = { ...this.#request(batch), ...attributes };
     return session.births.along(ino, (birth) =>
-      session.change(Namenode.commit, birth ? { ...request, birth } : request),
+      session.change(Namenode.commit, birth ? { ...request, birth } : request, signal),
     );
   }
 

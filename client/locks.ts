@@ -6,7 +6,7 @@ import type { Dispatcher } from "../proto/dispatch.js";
 import { LockPush, Locks } from "../proto/gen/services.js";
 import type { LockDecision, OpenSessionReply } from "../proto/gen/types.js";
 import { decodeTakenLock, encodeLock, type FileLock, type TakenLock } from "../proto/lock.js";
-import type { FileLocks, LockPlace } from "./contract.js";
+import type { FileLocks, LockPlace, LostLocks } from "./contract.js";
 import { afterFailure, HeldLocks, restoring } from "./held-locks.js";
 import type { Session } from "./session.js";
 import { unlessAborted } from "./unless-aborted.js";
@@ -32,7 +32,7 @@ export class SessionLocks implements FileLocks {
   readonly #log: Logger;
   readonly #held = new Map<string, HeldLocks>();
   readonly #waiting = new Map<number, Waiting>();
-  readonly #lostListeners: ((places: readonly LockPlace[]) => void)[] = [];
+  readonly #lostListeners: ((lost: readonly LostLocks[]) => void)[] = [];
   #nextTicket = 1;
   #requests = 0;
 
@@ -75,7 +75,7 @@ export class SessionLocks implements FileLocks {
     return this.#held.has(keyOf(place));
   }
 
-  onLost(listener: (places: readonly LockPlace[]) => void): void {
+  onLost(listener: (lost: readonly LostLocks[]) => void): void {
     this.#lostListeners.push(listener);
   }
 
@@ -164,17 +164,20 @@ export class SessionLocks implements FileLocks {
 
   /** The session had ended at the namenode: others may have locked by now what was locked here. */
   #lost(): void {
-    const lost = [...this.#held.values()].filter(({ pieces }) => pieces.length > 0);
-    for (const held of lost) {
+    const lost: LostLocks[] = [];
+    for (const held of [...this.#held.values()]) {
+      const { place, pieces } = held;
+      if (pieces.length === 0) continue;
+      lost.push({ ...place, exclusive: pieces.some(({ kind }) => kind === "exclusive") });
       held.pieces = [];
       this.#tidy(held);
     }
-    const inos = [...new Set(lost.map(({ place }) => place.ino))];
+    const inos = [...new Set(lost.map(({ ino }) => ino))];
     this.#log.error(
       { inos: inos.slice(0, 100) },
       `the session has ended at the namenode, and with it locks on ${inos.length} files`,
     );
-    for (const listener of this.#lostListeners) listener(lost.map(({ place }) => place));
+    for (const listener of this.#lostListeners) listener(lost);
   }
 
   #ended(held: HeldLocks, request: FileLock): void {

@@ -181,15 +181,15 @@ export class Session {
     }
   }
 
-  /** A call that changes something: as call(), and done once. */
-  async change<M extends AnyMethod>(method: M, request: Unnumbered<M>): Promise<ReplyOf<M>> {
+  /** A call that changes something: as call(), and done once. Of one that was given up it is not known whether it was done. */
+  async change<M extends AnyMethod>(method: M, request: Unnumbered<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
     const sequence = this.#nextSequence++;
     this.#unfinished.add(sequence);
     try {
       // The set keeps the order of insertion: its first is the lowest that has no reply yet.
       const doneBelow = this.#unfinished.values().next().value ?? sequence;
       const call: CallIdInit = { session: this.id, sequence, doneBelow };
-      return await this.call(method, { ...request, call } as RequestOf<M>);
+      return await this.call(method, { ...request, call } as RequestOf<M>, signal);
     } finally {
       this.#unfinished.delete(sequence);
     }

@@ -96,6 +96,11 @@ export class FileHandles {
     this.#handles.get(handle).lost = true;
   }
 
+  /** What was written to a file and is not committed must not be any more: all of its handles hear of that. */
+  discard(ino: number): void {
+    this.#files.get(ino)?.content.discard();
+  }
+
   #usable(handle: number): FileHandle {
     const open = this.#handles.get(handle);
     if (open.lost)

@@ -1,4 +1,4 @@
-import type { FileLocks, LockPlace } from "../client/contract.js";
+import type { FileLocks, LockPlace, LostLocks } from "../client/contract.js";
 import { codeOf, InvariantError, messageOf } from "../common/errors.js";
 import { LAST_BYTE } from "../common/lock.js";
 import type { Logger } from "../common/log.js";
@@ -33,7 +33,7 @@ export class MountLocks {
     this.#files = files;
     this.#refresh = refresh;
     this.#log = log;
-    locks.onLost((places) => this.#lost(places));
+    locks.onLost((lost) => this.#lost(lost));
   }
 
   /** Whether any program has asked for a range since this mount began: then it matters who closes which file. */
@@ -116,10 +116,11 @@ export class MountLocks {
     if (entries?.size === 0) this.#byHandle.delete(handle);
   }
 
-  /** What was read and will be written under a lost lock is not to be trusted. */
-  #lost(places: readonly LockPlace[]): void {
-    for (const place of places) {
+  /** What was read, was written or will be written under a lost lock is not to be trusted: others may have the lock by now. */
+  #lost(lost: readonly LostLocks[]): void {
+    for (const place of lost) {
       for (const handle of this.#places.get(keyOf(place))?.handles ?? []) this.#files.lose(handle);
+      if (place.exclusive) this.#files.discard(place.ino);
     }
   }
 

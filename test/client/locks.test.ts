@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import type { LockPlace } from "../../client/contract.js";
+import type { LostLocks } from "../../client/contract.js";
 import { SessionLocks } from "../../client/locks.js";
 import type { Session } from "../../client/session.js";
 import { CairnError, codeOf } from "../../common/errors.js";
@@ -19,7 +19,7 @@ import { until } from "../support/until.js";
 class Client {
   readonly id: number;
   readonly clock = new FakeClock();
-  readonly lost: LockPlace[] = [];
+  readonly lost: LostLocks[] = [];
   readonly locks: SessionLocks;
   world: World;
   /** What is sent does not arrive. */
@@ -255,8 +255,8 @@ describe("locks of a client", () => {
     expect(await b.set("exclusive")).to.equal("locked");
     await a.connect();
     expect(a.lost).to.deep.equal([
-      { ino: 9, space: "range", owner: 1n },
-      { ino: 10, space: "range", owner: 77n },
+      { ino: 9, space: "range", owner: 1n, exclusive: true },
+      { ino: 10, space: "range", owner: 77n, exclusive: false },
     ]);
     expect(await a.set("shared")).to.equal("EAGAIN");
     await until(() => !a.locks.holds({ ...FILE, owner: 1n }), { what: "the lost lock to be forgotten" });

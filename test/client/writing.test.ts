@@ -34,6 +34,39 @@ describe("writing a file", () => {
     expect((await cluster.readBack(inode)).toString()).to.equal("left open, and written to again");
   });
 
+  it("commits nothing that is discarded, says so once, and goes on", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    await content.write(0, Buffer.from("stale"));
+    expect(content.setAttributes({ mode: 0o600 })).to.equal(true);
+    content.discard();
+    expect([content.size, content.dirty]).to.deep.equal([0, false]);
+    expect(await rejected(content.flush())).to.equal("EIO");
+    await content.flush();
+    content.discard(); // there is nothing
+    await content.write(0, Buffer.from("new"));
+    await content.close();
+    expect((await cluster.readBack(inode)).toString()).to.equal("new");
+    expect(cluster.namenode.count("Commit")).to.equal(1);
+  });
+
+  it("gives a commit up that is being tried again when it is discarded", async () => {
+    const client = await cluster.client({ clock: new FastClock(50), startPatienceMs: 500_000, patienceMs: 10_000_000 });
+    const { content, inode } = await cluster.file(client);
+    let isAway = true;
+    cluster.namenode.before = (method) => {
+      if (isAway && method === "Namenode.Commit") throw new CairnError("ENOTCONN", "no such session");
+    };
+    await content.write(0, Buffer.from("stale"));
+    const flushed = rejected(content.flush());
+    await until(() => cluster.namenode.count("Commit") > 2, { what: "attempts to commit" });
+    content.discard();
+    isAway = false;
+    expect(await flushed).to.equal("EIO");
+    await content.close();
+    expect((await cluster.readBack(inode)).length).to.equal(0);
+  });
+
   it("waits for datanodes that have no memory for another stream at the moment", async () => {
     let refusals = 0;
     for (const datanode of cluster.datanodes) {

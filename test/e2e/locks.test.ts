@@ -176,6 +176,22 @@ describe("locks on two mounts", function () {
     expect(await b.now("read f")).to.equal("held");
   });
 
+  it("take with them what a mount wrote under them, that was cut off for longer than its lease", async () => {
+    const [a, b] = [await opener(one), await opener(two)];
+    await b.now("lock f ex 0 0");
+    await b.now("write f stale");
+    second.kill("SIGSTOP");
+    expect(await a.ask("lock f ex 0 0")).to.equal("ok");
+    expect(await a.now("write f fresh")).to.equal("ok");
+    expect(await a.now("close f")).to.equal("ok");
+    second.kill("SIGCONT");
+    await until(async () => (await b.now("read f")) === "EIO", { timeoutMs: 300_000, what: "reads to fail" });
+    expect(await b.now("write f stale")).to.equal("EIO");
+    expect(await b.now("close f")).to.equal("EIO");
+    const [c, d] = [await opener(one), await opener(two)];
+    expect([await c.now("read f"), await d.now("read f")]).to.deep.equal(["fresh", "fresh"]);
+  });
+
   it("end with a mount that was killed, when its lease has run out", async () => {
     const [a, b] = [await opener(one), await opener(two)];
     await b.now("lock f ex 0 0");

@@ -583,6 +583,14 @@ class MemoryContent implements FileContent {
     this.failure = failure;
   }
 
+  /** The bytes stay here, but are not committed. */
+  discard(): void {
+    if (!this.dirty) return;
+    this.dirtyMtime = undefined;
+    this.#changed = {};
+    this.failure = new CairnError("EIO", `inode ${this.ino} was discarded`);
+  }
+
   async seek(offset: number, kind: "data" | "hole"): Promise<number> {
     if (offset >= this.size) throw new CairnError("ENXIO", `seek ${kind} at ${offset}`);
     for (let at = offset; at < this.size; at = (Math.floor(at / PIECE) + 1) * PIECE) {

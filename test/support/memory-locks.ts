@@ -1,4 +1,4 @@
-import type { FileLocks, LockPlace } from "../../client/contract.js";
+import type { FileLocks, LockPlace, LostLocks } from "../../client/contract.js";
 import { CairnError } from "../../common/errors.js";
 import { LockTable } from "../../namenode/locks/table.js";
 import type { FileLock, TakenLock } from "../../proto/lock.js";
@@ -13,7 +13,7 @@ export class MemoryLocks implements FileLocks {
     else waiting?.resolve();
   });
   readonly #waiting = new Map<number, { resolve: () => void; reject: (err: Error) => void }>();
-  readonly #listeners: ((places: readonly LockPlace[]) => void)[] = [];
+  readonly #listeners: ((lost: readonly LostLocks[]) => void)[] = [];
   #tickets = 0;
 
   async test(lock: TakenLock): Promise<TakenLock | undefined> {
@@ -36,14 +36,14 @@ export class MemoryLocks implements FileLocks {
     return this.#table.held({ session: SESSION, space, owner }, ino).length > 0;
   }
 
-  onLost(listener: (places: readonly LockPlace[]) => void): void {
+  onLost(listener: (lost: readonly LostLocks[]) => void): void {
     this.#listeners.push(listener);
   }
 
   /** The session ends at the namenode. */
-  lose(places: readonly LockPlace[]): void {
+  lose(lost: readonly LostLocks[]): void {
     this.#table.forget(SESSION);
-    for (const listener of this.#listeners) listener(places);
+    for (const listener of this.#listeners) listener(lost);
   }
 
   /** Ranges that are locked. */

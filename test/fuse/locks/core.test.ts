@@ -95,7 +95,7 @@ describe("fuse core: locks", () => {
   it("make a handle useless when they are lost, until the file is opened again", async () => {
     const [one, two] = [await open(), await open()];
     await set(one, asked(5, "exclusive"));
-    client.locks.lose([{ ino, space: "range", owner: 5n }]);
+    client.locks.lose([{ ino, space: "range", owner: 5n, exclusive: true }]);
     const code = (act: Promise<unknown>) => act.then(() => "ok", codeOf);
     expect(await code(fs.read(one, 0, Buffer.alloc(1), me))).to.equal("EIO");
     expect(await code(fs.write(one, 0, Buffer.alloc(1), me))).to.equal("EIO");
@@ -106,5 +106,25 @@ describe("fuse core: locks", () => {
     expect(await code(fs.write(two, 0, Buffer.alloc(1), me))).to.equal("ok");
     await fs.release(one);
     expect(await code(fs.read(await open(), 0, Buffer.alloc(1), me))).to.equal("ok");
+  });
+
+  it("take with them what was written and is not committed, if they were exclusive: every handle hears of it", async () => {
+    const code = (act: Promise<unknown>) => act.then(() => "ok", codeOf);
+    const size = async () => (await client.meta.getInode(ino)).size;
+    const [one, two] = [await open(), await open()];
+    await set(one, asked(5, "exclusive"));
+    await fs.write(one, 0, Buffer.from("stale"), me);
+    client.locks.lose([{ ino, space: "range", owner: 5n, exclusive: true }]);
+    expect(await code(fs.fsync(two, me))).to.equal("EIO");
+    expect(await code(fs.fsync(two, me))).to.equal("ok");
+    await fs.release(one);
+    await fs.release(two);
+    expect(await size()).to.equal(0);
+    const three = await open();
+    await set(three, asked(6, "shared"));
+    await fs.write(three, 0, Buffer.from("another's"), me);
+    client.locks.lose([{ ino, space: "range", owner: 6n, exclusive: false }]);
+    await fs.release(three);
+    expect(await size()).to.equal(9);
   });
 });
