@@ -158,6 +158,9 @@ class Client implements CairnClient {
       compactor: new Compactor(io, reading.blocks, (inode) => this.#contents.get(inode.ino)?.refreshed(inode)),
       released: ({ ino }) => this.#contents.delete(ino),
     };
+    io.session.onLoss((after) => {
+      for (const content of this.#contents.values()) content.lost(after);
+    });
     io.session.watch.attach({
       changed: (changes) => this.#changed(changes),
       missed: () => {

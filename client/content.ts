@@ -66,6 +66,11 @@ export class Content implements FileContent {
     this.#context.unsynced.uncover(this.ino);
   }
 
+  /** Edits with an index above this one are lost. */
+  lost(after: number): void {
+    if (this.#reader.inode.version > after) this.#writer.lost();
+  }
+
   /** Counts one more open(), with the inode as it is now. */
   opened(inode: Inode): void {
     if (this.#opens++ === 0) this.#context.unsynced.opened(inode);

@@ -159,7 +159,10 @@ export interface Metadata {
   removeXattr(ino: number, name: Name): Promise<void>;
   /** @param ino whose quotas are wanted as well */
   capacity(ino?: number): Promise<Capacity>;
-  /** Resolves when every edit this client has the reply of is on the namenode's disk. */
+  /**
+   * Resolves when every edit this client has the reply of is on the namenode's disk. EIO, once, when some are lost: the namenode's machine
+   * has lost its power.
+   */
   sync(): Promise<void>;
 }
 

@@ -160,6 +160,14 @@ export class FileWriter {
     }
   }
 
+  /** What was committed of late is lost: the next flush or fsync says so. */
+  lost(): void {
+    this.#error ??= new CairnError(
+      "EIO",
+      `writes to inode ${this.#file.ino} are lost: the namenode has lost its power`,
+    );
+  }
+
   /** As settle(); throws the error of lost writes, which flush() throws as well. */
   async commit(): Promise<void> {
     await this.settle(false);

@@ -130,7 +130,8 @@ export class SessionMetadata implements Metadata {
     return this.#session.call(Namenode.getCapacity, { ino });
   }
 
-  sync(): Promise<void> {
-    return this.#session.sync();
+  async sync(): Promise<void> {
+    await this.#session.sync();
+    this.#session.checkLoss();
   }
 }

@@ -74,6 +74,9 @@ export class Session {
   #opened: OpenSessionReply | undefined;
   #synced = 0;
   #highest = 0;
+  /** Something that was answered is lost, and no sync has said so yet. */
+  #hasLost = false;
+  readonly #lossListeners: ((after: number) => void)[] = [];
   #keepAlive: Timer | undefined;
   #closed = false;
   #giveUp: ((err: Error) => void) | undefined;
@@ -195,6 +198,21 @@ export class Session {
     }
   }
 
+  /**
+   * Called with an index when the namenode's machine has lost its power: edits above it that this client has the reply of are lost. Before
+   * any other call is made over the new connection.
+   */
+  onLoss(listener: (after: number) => void): void {
+    this.#lossListeners.push(listener);
+  }
+
+  /** Throws, once, EIO if anything that this client was answered is lost. */
+  checkLoss(): void {
+    if (!this.#hasLost) return;
+    this.#hasLost = false;
+    throw new CairnError("EIO", "changes of a moment ago are lost: the namenode's machine has lost its power");
+  }
+
   /** Resolves when every edit this client has the reply of is on the namenode's disk. */
   async sync(): Promise<void> {
     await this.births.deliver();
@@ -239,6 +257,7 @@ export class Session {
         `${host}:${port} is now the namenode of cluster ${reply.cluster}, not of ${before}`,
       );
     }
+    if (this.#opened !== undefined && this.#opened.incarnation !== reply.incarnation) this.#restarted(reply);
     this.#opened = reply;
     this.watch.connected(sent, reply.leaseMs);
     this.#noteSynced(reply.syncedIndex);
@@ -265,6 +284,18 @@ export class Session {
   #onDisconnect(reason: Error): void {
     if (this.#giveUp !== undefined) this.#giveUp(reason);
     else if (!this.#closed) this.#options.log.warn({ err: messageOf(reason) }, "no connection to the namenode");
+  }
+
+  /** The namenode has been started again. */
+  #restarted({ beganIndex }: OpenSessionReply): void {
+    if (beganIndex === 0 || beganIndex >= this.#highest) return; // one that does not say it, or nothing is lost
+    this.#options.log.error(
+      { beganIndex, highest: this.#highest },
+      "the namenode has lost its power, and with it changes that it had answered",
+    );
+    this.#highest = beganIndex;
+    this.#hasLost = true;
+    for (const listener of this.#lossListeners) listener(beganIndex);
   }
 
   /** Replies to changes carry the index of their edit. */

@@ -35,6 +35,11 @@ import { Delegations } from "./watches/delegations.js";
 
 /** Numbers that tell one process of a namenode from the next are at most this. */
 const MAX_INCARNATION = 2 ** 52;
+/**
+ * Numbers of inodes that every start passes over: more than may have been made by edits that the journal has lost with the power. Mounts that
+ * live on may still write to those.
+ */
+const SKIPPED_INOS = 2 ** 17;
 /** Permission bits of a new cluster's root directory. */
 const ROOT_MODE = 0o755;
 
@@ -153,8 +158,10 @@ export class Namenode {
     this.#closers.push(() => delegations.close());
 
     const replayed = await editor.replay();
-    if (editor.kv.get(CLUSTER) === undefined) await this.#format(editor);
-    const { cluster } = readCluster(editor.kv);
+    const isNew = editor.kv.get(CLUSTER) === undefined;
+    if (isNew) await this.#format(editor);
+    const { cluster, nextIno } = readCluster(editor.kv);
+    const origin = { beganIndex: editor.lastIndex, inosFrom: isNew ? 0 : nextIno + SKIPPED_INOS };
 
     sessions.start();
     for (const session of sessions.ids()) callbacks.expect(session);
@@ -188,6 +195,7 @@ export class Namenode {
       delegations,
       manager: blocks,
       policy: defaultPolicy(settings),
+      ...origin,
       inlineBytes: settings.inlineBytes,
       trashMs: settings.trashMs,
       leaseMs: settings.leaseMs,

@@ -61,6 +61,10 @@ export interface ServiceOptions {
   manager: BlockManager;
   /** The cluster's default policy: what directories leave open. */
   policy: Policy;
+  /** New inodes have numbers from here on at least; the next ones unless given. */
+  inosFrom?: number;
+  /** The last edit when this process began; that of now unless given. */
+  beganIndex?: number;
   /** Blocks of at most so many bytes are to be committed inline; 0: none. */
   inlineBytes: number;
   /** How long the trash keeps what is removed, ms; 0: there is none. */
@@ -83,6 +87,7 @@ export class NamespaceService {
   readonly #cluster: string;
   /** Edits up to here are known to be in the journal. */
   #appended: number;
+  readonly #beganIndex: number;
 
   /** @param options the editor has replayed its journal, and the store is formatted */
   constructor(options: ServiceOptions) {
@@ -94,11 +99,13 @@ export class NamespaceService {
       editor,
       clock,
       mayHaveOpen: (ino, except) => callbacks.mayHaveOpen(ino, except),
+      inosFrom: options.inosFrom ?? 0,
       defaults: policy,
     };
     this.#blocks = new BlockCalls(editor, room, sessions, manager);
     this.#cluster = readCluster(editor.kv).cluster;
     this.#appended = editor.lastIndex;
+    this.#beganIndex = options.beganIndex ?? editor.lastIndex;
   }
 
   /** For Dispatcher.serve(Namenode, …). */
@@ -294,7 +301,7 @@ export class NamespaceService {
     const full = this.#options.room();
     if (full !== undefined) await full;
     this.#options.sessions.renew(session);
-    const first = readCluster(this.#editor.kv).nextIno;
+    const first = Math.max(readCluster(this.#editor.kv).nextIno, this.#context.inosFrom);
     checkNewNumber(first + count - 1);
     const { index } = this.#editor.apply({ reserveInodes: { next: first + count } });
     await this.#editor.synced(index);
@@ -336,7 +343,7 @@ export class NamespaceService {
     } else callbacks.ended(session);
     const { syncedIndex } = this.#editor;
     const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes, trashMs };
-    return { ...opened, ...locks.opened(request) };
+    return { ...opened, beganIndex: this.#beganIndex, ...locks.opened(request) };
   }
 
   async #sync(index: number): Promise<SyncJournalReplyInit> {

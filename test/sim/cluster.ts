@@ -175,8 +175,8 @@ export class SimCluster {
     }
   }
 
-  /** A client on a machine of its own, or again on that machine. @param readPatienceMs of the client's options */
-  async connect(daemon: Daemon, readPatienceMs = READ_PATIENCE_MS): Promise<CairnClient> {
+  /** A client on a machine of its own, or again on that machine. @param options of the client's */
+  async connect(daemon: Daemon, options: { readPatienceMs?: number; watch?: boolean } = {}): Promise<CairnClient> {
     const process = this.#newProcess(daemon);
     return connectClient({
       namenode: `${NAMENODE}:${PORT}`,
@@ -184,7 +184,8 @@ export class SimCluster {
       host: daemon.machine.name,
       patienceMs: PATIENCE_MS,
       startPatienceMs: PATIENCE_MS,
-      readPatienceMs,
+      readPatienceMs: READ_PATIENCE_MS,
+      ...options,
       shortCircuit: false,
       writeMemory: CLIENT_MEMORY,
       readMemory: CLIENT_MEMORY,

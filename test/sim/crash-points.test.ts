@@ -5,7 +5,7 @@ import { CRASH_SCRIPTS } from "./crash-scripts.js";
 /** At every point what was not synced meets the worst; at every third one it is tried as well that it goes as chance has it. */
 const CHANCE_EVERY = 3;
 /** Changes of disks that a script makes at least. */
-const LEAST_CHANGES = 5;
+const LEAST_CHANGES = 3;
 
 describe("what docs/durability.md promises", function () {
   this.timeout(600_000);

@@ -2,6 +2,7 @@ import { constants } from "node:fs";
 import type { CairnClient } from "../../client/contract.js";
 import { codeOf, messageOf } from "../../common/errors.js";
 import { ROOT_INO } from "../../common/limits.js";
+import type { Inode } from "../../proto/gen/types.js";
 import { SimCluster } from "./cluster.js";
 import { CrashLedger, type Found } from "./crash-ledger.js";
 import { CrashProgram } from "./crash-program.js";
@@ -82,7 +83,7 @@ export async function crashAt(script: CrashScript, point: number, fate: Fate, se
   const result = { finished: false, error: undefined as unknown };
   const course = async () => {
     await start(cluster);
-    const client = await cluster.connect(daemon);
+    const client = await cluster.connect(daemon, { watch: true });
     const program = new CrashProgram(client, await makeDirectory(client), ledger, time);
     await client.meta.sync();
     await script.before?.(program);
@@ -114,7 +115,9 @@ async function check(
   let isDone = false;
   const course = async () => {
     await start(cluster);
-    const client = await cluster.connect(cluster.newClientMachine("checker"), READ_PATIENCE_MS);
+    const client = await cluster.connect(cluster.newClientMachine("checker"), {
+      readPatienceMs: READ_PATIENCE_MS,
+    });
     fault = compare(await look(client));
   };
   course()
@@ -137,9 +140,8 @@ async function start(cluster: SimCluster): Promise<void> {
 
 const DIRECTORY = Buffer.from("d");
 
-async function makeDirectory(client: CairnClient): Promise<number> {
-  const { inode } = await client.meta.create(ROOT_INO, DIRECTORY, { mode: S_IFDIR | 0o755, uid: 0, gid: 0 });
-  return inode.ino;
+async function makeDirectory(client: CairnClient): Promise<Inode> {
+  return (await client.meta.create(ROOT_INO, DIRECTORY, { mode: S_IFDIR | 0o755, uid: 0, gid: 0 })).inode;
 }
 
 /** Everything that is in the directory. */
@@ -154,7 +156,7 @@ async function look(client: CairnClient): Promise<Map<string, Found>> {
   return found;
 }
 
-async function read(client: CairnClient, inode: Parameters<CairnClient["open"]>[0]): Promise<Found> {
+async function read(client: CairnClient, inode: Inode): Promise<Found> {
   const content = client.open(inode);
   const bytes = Buffer.alloc(inode.size);
   const unreadable: [number, number][] = [];

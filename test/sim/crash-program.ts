@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import type { CairnClient, FileContent } from "../../client/contract.js";
 import { invariant } from "../../common/errors.js";
+import type { Inode } from "../../proto/gen/types.js";
 import type { CrashLedger, Names, Version } from "./crash-ledger.js";
 import type { Time } from "./time.js";
 
@@ -12,26 +13,34 @@ const { S_IFREG, S_IFDIR } = constants;
  */
 export class CrashProgram {
   readonly #client: CairnClient;
-  readonly #dir: number;
+  readonly #parent: Inode;
   readonly #ledger: CrashLedger;
   readonly #time: Time;
   /** Open files by the name that they were opened under. */
   readonly #open = new Map<string, { content: FileContent; name: string }>();
 
-  constructor(client: CairnClient, dir: number, ledger: CrashLedger, time: Time) {
+  /** @param parent the directory, which is empty */
+  constructor(client: CairnClient, parent: Inode, ledger: CrashLedger, time: Time) {
     this.#client = client;
-    this.#dir = dir;
+    this.#parent = parent;
     this.#ledger = ledger;
     this.#time = time;
   }
 
-  /** open(2) with O_CREAT and O_EXCL. */
+  /** open(2) with O_CREAT and O_EXCL. What the client makes by itself is promised by nothing yet. */
   async create(name: string): Promise<void> {
-    await this.#change(with_(this.#names, name, emptyVersion()), async () => {
-      const node = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
-      const { inode } = await this.#client.meta.create(this.#dir, Buffer.from(name), node);
-      this.#open.set(name, { content: this.#client.open(inode), name });
-    });
+    const node = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
+    const open = (inode: Inode) => this.#open.set(name, { content: this.#client.open(inode), name });
+    const names = with_(this.#names, name, emptyVersion());
+    const unborn = this.#client.meta.bear(this.#parent, Buffer.from(name), node);
+    if (unborn !== undefined) {
+      this.#ledger.begin(names);
+      open(unborn);
+    } else {
+      await this.#change(names, async () =>
+        open((await this.#client.meta.create(this.#dir, Buffer.from(name), node)).inode),
+      );
+    }
   }
 
   /** open(2) of a file that is there. */
@@ -111,6 +120,10 @@ export class CrashProgram {
   /** Does nothing for a while. */
   sleep(ms: number): Promise<void> {
     return this.#time.sleep(ms);
+  }
+
+  get #dir(): number {
+    return this.#parent.ino;
   }
 
   get #names(): Names {

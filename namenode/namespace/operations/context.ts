@@ -15,6 +15,8 @@ export interface Context {
   readonly clock: Clock;
   /** The sessions, but for one, that may have an inode open. */
   readonly mayHaveOpen: (ino: number, except: number) => number[];
+  /** New inodes have numbers from here on at least. */
+  readonly inosFrom: number;
   /** What a policy leaves open. */
   readonly defaults: Policy;
 }

@@ -82,7 +82,7 @@ function newNode(ctx: Context, node: NewNode, time: Time): CreateEditInit | { ex
   if (dentry !== undefined) return { existing: named(ctx.kv, dentry) };
   checkNotReserved("create", dir, name);
   checkQuotas(ctx.kv, dir, { names: 1, bytes: 0 });
-  const { nextIno } = readCluster(ctx.kv);
+  const nextIno = Math.max(readCluster(ctx.kv).nextIno, ctx.inosFrom);
   checkNewNumber(node.ino || nextIno);
   if (node.ino !== 0) {
     inRange(node.ino, ROOT_INO + 1, nextIno - 1, "inode number of a client's own");
