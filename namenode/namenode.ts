@@ -122,7 +122,10 @@ export class Namenode {
     const counting = { store: storage.store, editor, clock, log };
     const quotas = new Quotas({ ...counting, room: () => editor.room() });
     this.#closers.push(() => quotas.close());
-    const snapshots = new Snapshots({ kv: editor.kv, editor, clock }, () => editor.room());
+    const delegations = new Delegations({ clock, log, link: (session) => sessions.link(session) });
+    sessions.onEnd((session) => delegations.ended(session));
+    this.#closers.push(() => delegations.close());
+    const snapshots = new Snapshots({ kv: editor.kv, editor, clock, room: () => editor.room(), delegations });
     const blocks = new Blocks({
       care: {
         backup: (request, { link }) => backups.backup(request, link),
@@ -153,9 +156,6 @@ export class Namenode {
     sessions.onEnd((session) => callbacks.ended(session));
     editor.onApplied((edit, effects) => callbacks.applied(edit, effects));
     this.#closers.push(() => callbacks.close());
-    const delegations = new Delegations({ clock, log, link: (session) => sessions.link(session) });
-    sessions.onEnd((session) => delegations.ended(session));
-    this.#closers.push(() => delegations.close());
 
     const replayed = await editor.replay();
     const isNew = editor.kv.get(CLUSTER) === undefined;

@@ -6,36 +6,44 @@ import type {
 } from "../../proto/gen/types.js";
 import type { Context } from "../namespace/operations/context.js";
 import { createSnapshot, deleteSnapshot, listSnapshots } from "../namespace/operations/snapshots.js";
+import { upwards } from "../namespace/quotas.js";
+import type { Delegations } from "../watches/delegations.js";
+
+/** What snapshots are made with. */
+export interface SnapshotParts extends Pick<Context, "kv" | "editor" | "clock"> {
+  /** Undefined when an edit may be made now; else resolves when one may. */
+  readonly room: () => Promise<void> | undefined;
+  readonly delegations: Pick<Delegations, "recallAmong">;
+}
 
 /** The calls of Admin about snapshots of directories. Each is answered when its edit is in the journal. */
 export class Snapshots {
-  readonly #context: Pick<Context, "kv" | "editor" | "clock">;
-  readonly #room: () => Promise<void> | undefined;
+  readonly #parts: SnapshotParts;
 
-  /** @param room undefined when an edit may be made now; else resolves when one may */
-  constructor(context: Pick<Context, "kv" | "editor" | "clock">, room: () => Promise<void> | undefined) {
-    this.#context = context;
-    this.#room = room;
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts;
   }
 
-  /** Admin.CreateSnapshot. */
+  /** Admin.CreateSnapshot. What clients have made by themselves below the directory is in it, too. */
   async create(request: SnapshotRequest): Promise<SnapshotReplyInit> {
-    await this.#room();
-    const { name, index } = createSnapshot(this.#context, request);
-    await this.#context.editor.appended(index);
+    const { kv, editor, room, delegations } = this.#parts;
+    await delegations.recallAmong((dir) => Array.from(upwards(kv, dir)).includes(request.ino));
+    await room();
+    const { name, index } = createSnapshot(this.#parts, request);
+    await editor.appended(index);
     return { name };
   }
 
   /** Admin.DeleteSnapshot. */
   async delete(request: SnapshotRequest): Promise<Record<string, never>> {
-    await this.#room();
-    const { index } = deleteSnapshot(this.#context, request);
-    await this.#context.editor.appended(index);
+    await this.#parts.room();
+    const { index } = deleteSnapshot(this.#parts, request);
+    await this.#parts.editor.appended(index);
     return {};
   }
 
   /** Admin.ListSnapshots. */
   list(request: ListSnapshotsRequest): SnapshotsReplyInit {
-    return listSnapshots(this.#context.kv, request);
+    return listSnapshots(this.#parts.kv, request);
   }
 }

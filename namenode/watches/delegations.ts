@@ -63,6 +63,11 @@ export class Delegations {
     return delegation.recall;
   }
 
+  /** As recall, of all directories that are among some. */
+  async recallAmong(isAmong: (dir: number) => boolean): Promise<void> {
+    await Promise.all([...this.#delegations.keys()].filter(isAmong).map((dir) => this.recall(dir, undefined)));
+  }
+
   /** A session has given directories back. */
   returned(session: number, dirs: readonly number[]): void {
     for (const dir of dirs) if (this.#delegations.get(dir)?.session === session) this.#end(dir);

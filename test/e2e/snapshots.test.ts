@@ -81,7 +81,10 @@ describe("snapshots on a mount", function () {
     expect(await sh(`rmdir ${dir}/.snapshot 2>&1 || true`)).to.match(/busy/);
     expect(await sh(`mkdir ${at("a")} && mkdir ${at("a/.snapshot")} 2>&1 || true`)).to.match(/File exists/);
 
+    // Of empty files the namenode hears a little later, unless somebody wants to know.
+    await sh(`touch ${dir}/a/new/empty`);
     await cluster.ok(["snapshot", "create", "/dir"]);
+    expect(await sh(`ls ${dir}/.snapshot/s*/a/new`)).to.equal("empty\nfile\n");
     expect(await cluster.ok(["snapshot", "list", "/dir"])).to.match(/Z {2}one\n.*Z {2}s\d{8}-\d{6}\.\d{3}\n$/);
     const { code, stderr } = await cluster.cairn(["fs", "rm", "-r", "/dir"]);
     expect([code, stderr]).to.deep.equal([

@@ -12,7 +12,7 @@ import { S_IFDIR, S_IFLNK } from "../../../namenode/namespace/types.js";
 import { encodeInline } from "../../../proto/inline.js";
 import { Both, type Op, op } from "./both.js";
 import type { Node } from "./model.js";
-import { dump, name, World } from "./world.js";
+import { dump, name, SESSION, World } from "./world.js";
 
 /** Long enough that everything removed is reclaimed, and far less than a lease. */
 const SWEEP_MS = 1_000;
@@ -124,6 +124,30 @@ describe("snapshots of a directory", () => {
     await world.write(young.ino, 10);
     await world.write(young.ino, 20);
     expect(versions(world)).equal(kept);
+  });
+
+  it("do not show a file that is born later, though its number was given out before", async () => {
+    const world = await World.open();
+    const dir = await world.mkdir(ROOT_INO, "dir");
+    const { first } = await world.call("takeInodeNumbers", { session: SESSION, count: 2 });
+    const before = await picture(world, dir.ino);
+    const view = await snapshot(world, dir.ino, "s");
+    const id = await world.allocate();
+    await world.call("commit", {
+      ino: first,
+      birth: { dir: dir.ino, name: name("born"), mode: 0o644, uid: 0, gid: 0 },
+      replicas: 3,
+      blocks: [{ block: { id, generation: 1, length: 10 }, datanodes: [1] }],
+      extents: [{ offset: 0, length: 10, block: id, blockOffset: 0 }],
+    });
+    expect(await picture(world, view)).eql(before);
+    await world.call("setAttributes", { ino: first, size: 3 });
+    await world.call("unlink", { dir: dir.ino, name: name("born"), directory: false });
+    world.clock.advance(SWEEP_MS);
+    expect(await picture(world, view)).eql(before);
+    deleteSnapshot(world, dir.ino, "s");
+    world.clock.advance(SWEEP_MS);
+    expect([blocks(world), versions(world)]).eql([[], 0]);
   });
 
   it("cost the same, however much is below", async () => {

@@ -55,6 +55,16 @@ describe("delegations of directories", () => {
     expect([await isOver(eight), delegations.size]).to.deep.equal([true, 0]);
   });
 
+  it("are recalled by several at a time", async () => {
+    for (const dir of [7, 8, 9]) delegations.grant(dir, A);
+    const recall = delegations.recallAmong((dir) => dir > 7);
+    expect(recalled).to.deep.equal([8, 9]);
+    delegations.returned(A, [8]);
+    expect(await isOver(recall)).to.equal(false);
+    delegations.returned(A, [9]);
+    expect([await isOver(recall), delegations.size]).to.deep.equal([true, 1]);
+  });
+
   it("are so many for one client, and no more", () => {
     for (let dir = 1; dir <= MAX_DELEGATIONS; dir++) expect(delegations.grant(dir, A)).to.equal(true);
     expect(delegations.grant(MAX_DELEGATIONS + 1, A)).to.equal(false);
