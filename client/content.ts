@@ -97,12 +97,14 @@ export class Content implements FileContent {
 
   async read(offset: number, target: Buffer): Promise<number> {
     if (this.#known < this.#changes) await this.#refresh();
-    const length = Math.min(target.length, this.size - offset);
-    if (length <= 0) return 0;
     const patience = new Patience(this.#context.io.clock, this.#context.readPatienceMs);
     for (;;) {
+      this.#writer.throwIfLost();
+      const length = Math.min(target.length, this.size - offset);
+      if (length <= 0) return 0;
       try {
         await this.#read(offset, offset + length, target);
+        this.#writer.throwIfLost(); // what it was to read may have been given up meanwhile
         return length;
       } catch (err) {
         // Replicas may have moved, or the file may have other blocks by now: the next attempt asks where they are.

@@ -196,7 +196,7 @@ export interface FileContent {
   readonly dirtyMtime: Timestamp | undefined;
   /**
    * Copies up to target.length bytes at offset into target; resolves to their number, less only at the end of the file. Holes
-   * are zeros. EIO when no replica can be read.
+   * are zeros. EIO when no replica can be read. The error of a failed write that no flush or fsync has thrown yet, while there is one.
    */
   read(offset: number, target: Buffer): Promise<number>;
   /**

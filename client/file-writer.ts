@@ -117,12 +117,17 @@ export class FileWriter {
     return this.#attributes.over(withFields(inode, { size, mtime, ctime: mtime }));
   }
 
+  /** Throws the error of lost writes that nobody was told yet: until then the file is not what was written to it. */
+  throwIfLost(): void {
+    if (this.#error !== undefined) throw this.#error;
+  }
+
   /** Appends a write to the log. EFBIG; the error of earlier writes, when there is one that nobody was told yet. */
   async write(offset: number | undefined, data: Buffer): Promise<void> {
     const turn = this.#turns.enter();
     if (turn !== undefined) await turn;
     try {
-      if (this.#error !== undefined) throw this.#error;
+      this.throwIfLost();
       const start = offset ?? this.#file.size();
       if (start + data.length > MAX_FILE_SIZE) {
         throw new CairnError("EFBIG", `writing ${data.length} bytes at ${start} of inode ${this.#file.ino}`);
@@ -171,7 +176,7 @@ export class FileWriter {
   /** As settle(); throws the error of lost writes, which flush() throws as well. */
   async commit(): Promise<void> {
     await this.settle(false);
-    if (this.#error !== undefined) throw this.#error;
+    this.throwIfLost();
   }
 
   /** settle(), with everything on the platters; throws the sticky error, once. */
@@ -245,7 +250,7 @@ export class FileWriter {
     const layer = this.#current;
     if (layer === undefined) {
       while (this.layers.length >= MAX_LAYERS) await this.layers[0]!.gone;
-      if (this.#error !== undefined) throw this.#error;
+      this.throwIfLost();
       this.#start();
       return 0;
     }
@@ -255,7 +260,7 @@ export class FileWriter {
     // Meanwhile the block may have been finished by a flush, or its small packet sent.
     if (this.#current === layer && layer.writer.packetFor(bytes) > 0) layer.writer.accept(packet);
     else this.#io.packets.free(packet);
-    if (this.#error !== undefined) throw this.#error;
+    this.throwIfLost();
     return 0;
   }
 
