@@ -9,9 +9,8 @@ import { Random } from "./random.js";
 import { Versions } from "./versions.js";
 
 const { S_IFREG, S_IFDIR } = constants;
-/** Files of one actor, at most; and bytes of each. */
+/** Files of one actor, at most. */
 const MAX_FILES = 8;
-const MAX_BYTES = 48 << 10;
 /** Names that actors fight for. */
 const SHARED_NAMES = 4;
 /** Time between two operations, at most, ms. */
@@ -36,6 +35,8 @@ interface FileState {
   readonly content: Versions<Buffer>;
   /** A flush failed, or bytes that were on no disk went with the power: what it holds is anybody's guess, and it is removed. */
   tainted: boolean;
+  /** It could not be read after a start, and must be there: until it is, nothing is done to it that would hide its loss. */
+  unread: boolean;
   open: FileContent | undefined;
 }
 
@@ -64,6 +65,17 @@ export class Arena {
   readonly owners = new Map<string, string>();
 }
 
+export interface ActorOptions {
+  cluster: SimCluster;
+  checker: Checker;
+  name: string;
+  arena: Arena;
+  /** Bytes of each of its files, at most. */
+  maxBytes: number;
+  /** All actors. */
+  others: () => readonly Actor[];
+}
+
 /**
  * A client and the program that uses it: does one thing after the other to files of its own, knows what it was promised, and
  * compares. Others' files it only reads.
@@ -77,6 +89,7 @@ export class Actor {
   readonly #checker: Checker;
   readonly #random: Random;
   readonly #arena: Arena;
+  readonly #maxBytes: number;
   readonly #others: () => readonly Actor[];
   #client: CairnClient | undefined;
   #dir = 0;
@@ -89,8 +102,9 @@ export class Actor {
   /** Set when it has ended by itself after `stopped`. */
   idle = true;
 
-  constructor(cluster: SimCluster, checker: Checker, name: string, arena: Arena, others: () => readonly Actor[]) {
+  constructor({ cluster, checker, name, arena, maxBytes, others }: ActorOptions) {
     this.#cluster = cluster;
+    this.#maxBytes = maxBytes;
     this.#checker = checker;
     this.name = name;
     this.daemon = cluster.newClientMachine(name);
@@ -204,6 +218,7 @@ export class Actor {
     const from = this.#nameOf(file);
     if (from === undefined) return;
     const over = this.#random.chance(0.4) ? this.#random.pick([...this.names.latest.value.keys()]) : undefined;
+    if (this.files.get(this.names.latest.value.get(over ?? "") ?? 0)?.unread) return;
     const to = over ?? `f${this.#made++}`;
     if (to === from) return;
     const replaced = this.files.get(this.names.latest.value.get(to) ?? 0);
@@ -300,9 +315,12 @@ export class Actor {
     const before = file.content.latest.value;
     const offset = this.#random.chance(0.3)
       ? before.length
-      : this.#random.int(0, Math.min(before.length + 4096, MAX_BYTES - 1));
+      : this.#random.int(0, Math.min(before.length + 4096, this.#maxBytes - 1));
     const data = this.#random.bytes(
-      Math.min(this.#random.int(1, this.#random.pick([64, 4096, 32 << 10])), MAX_BYTES - offset),
+      Math.min(
+        this.#random.int(1, this.#random.pick([64, 4096, Math.ceil(this.#maxBytes / 2)])),
+        this.#maxBytes - offset,
+      ),
     );
     if (data.length === 0) return;
     const after = Buffer.alloc(Math.max(before.length, offset + data.length));
@@ -335,7 +353,7 @@ export class Actor {
 
   async #truncate(file: FileState): Promise<void> {
     const before = file.content.latest.value;
-    const size = this.#random.int(0, Math.min(MAX_BYTES, before.length + 4096));
+    const size = this.#random.int(0, Math.min(this.#maxBytes, before.length + 4096));
     const after = Buffer.alloc(size);
     before.copy(after);
     await this.#content(file, `truncate to ${size}`, async (content) => {
@@ -347,8 +365,8 @@ export class Actor {
 
   async #punch(file: FileState): Promise<void> {
     const after = Buffer.from(file.content.latest.value);
-    const offset = this.#random.int(0, MAX_BYTES);
-    const length = this.#random.int(1, MAX_BYTES);
+    const offset = this.#random.int(0, this.#maxBytes);
+    const length = this.#random.int(1, this.#maxBytes);
     after.fill(0, Math.min(offset, after.length), Math.min(offset + length, after.length));
     await this.#content(file, `punch ${length} at ${offset}`, async (content) => {
       const version = file.content.begin(after);
@@ -363,11 +381,11 @@ export class Actor {
     if (others.length === 0) return;
     const source = this.files.get(this.#random.pick(others))!;
     const bytes = source.content.latest.value;
-    if (source.tainted || bytes.length === 0) return;
+    if (source.tainted || source.unread || bytes.length === 0) return;
     const from = this.#random.int(0, bytes.length - 1);
     const before = file.content.latest.value;
-    const offset = this.#random.int(0, Math.min(before.length, MAX_BYTES - 1));
-    const length = Math.min(this.#random.int(1, MAX_BYTES), bytes.length - from, MAX_BYTES - offset);
+    const offset = this.#random.int(0, Math.min(before.length, this.#maxBytes - 1));
+    const length = Math.min(this.#random.int(1, this.#maxBytes), bytes.length - from, this.#maxBytes - offset);
     const after = Buffer.alloc(Math.max(before.length, offset + length));
     before.copy(after);
     bytes.copy(after, offset, from, from + length);
@@ -388,13 +406,13 @@ export class Actor {
       file,
       "read",
       async (content) => {
+        const offset = this.#random.int(0, wanted.length);
+        const target = Buffer.alloc(this.#random.int(0, this.#maxBytes));
+        const bytes = await content.read(offset, target);
         this.#checker.check(
           content.size === wanted.length,
           `${this.#of(file)} has ${wanted.length} bytes, not ${content.size}`,
         );
-        const offset = this.#random.int(0, wanted.length);
-        const target = Buffer.alloc(this.#random.int(0, MAX_BYTES));
-        const bytes = await content.read(offset, target);
         const expected = wanted.subarray(offset, offset + target.length);
         const got = target.subarray(0, bytes);
         this.#checker.check(
@@ -431,6 +449,7 @@ export class Actor {
     if (inos.length === 0) return;
     const file = this.files.get(this.#random.pick(inos));
     if (file === undefined) return; // being made, nobody knows whether it was
+    if (file.unread) return this.#verify(file, this.#nameOf(file)!);
     if (!file.tainted) return act(file);
     file.open = undefined;
     await this.#unlink(file);
@@ -443,7 +462,7 @@ export class Actor {
     const file = other.files.get(ino);
     if (other === this || file === undefined || file.tainted) return;
     const seen = file.content.watch();
-    const target = Buffer.alloc(MAX_BYTES);
+    const target = Buffer.alloc(this.#maxBytes);
     let size: number;
     try {
       const content = this.#client!.open(await this.#meta.getInode(ino));
@@ -481,35 +500,61 @@ export class Actor {
   async verify(): Promise<void> {
     for (const [name, ino] of this.names.latest.value) {
       const file = this.files.get(ino);
-      if (file === undefined || file.tainted) continue;
-      const seen = await this.#whole(file, name);
-      if (seen === undefined) continue;
-      const fits = file.content.possible.some((content) => content.equals(seen));
-      const nearest = file.content.latest.value;
-      this.#checker.check(
-        fits,
-        `${this.name}'s ${name} (${ino}) is in one of the ${file.content.possible.length} states it may have, not ${seen.length} bytes: ${difference(nearest, seen)}`,
-      );
-      if (!file.content.isCertain) file.content.settle(seen, this.#lastIndex);
+      if (file !== undefined && !file.tainted) await this.#verify(file, name);
     }
   }
 
+  async #verify(file: FileState, name: string): Promise<void> {
+    const seen = await this.#whole(file, name);
+    if (seen === undefined) return;
+    const fits = file.content.possible.some((content) => content.equals(seen));
+    const nearest = file.content.latest.value;
+    this.#checker.check(
+      fits,
+      `${this.name}'s ${name} (${file.ino}) is in one of the ${file.content.possible.length} states it may have, not ${seen.length} bytes: ${difference(nearest, seen)}`,
+    );
+    if (!file.content.isCertain) file.content.settle(seen, this.#lastIndex);
+  }
+
   async #whole(file: FileState, name: string): Promise<Buffer | undefined> {
-    const target = Buffer.alloc(MAX_BYTES + 1);
+    const target = Buffer.alloc(this.#maxBytes + 1);
     try {
       const content = this.#client!.open(await this.#meta.getInode(file.ino));
       const size = await content.read(0, target);
       await content.close();
+      file.unread = false;
       return target.subarray(0, size);
     } catch (err) {
       const code = codeOf(err);
       this.#checker.check(code !== "ESTALE", `${this.name}'s ${name} is there: ${messageOf(err)}`);
-      // Bytes that were acknowledged, but synced by nobody, may have gone with the power of all replicas.
-      const excused = file.content.certain.certainty !== "durable" || file.content.possible.length > 1;
-      this.#checker.check(excused || !this.#checker.isCalm, `${this.name}'s ${name} can be read: ${messageOf(err)}`);
       this.#tell(`${name} cannot be read (${messageOf(err)})`);
-      if (excused) file.tainted = true;
+      // Bytes that were acknowledged, but synced by nobody, may have gone with the power of all replicas.
+      file.unread = !(await this.#hasSynced(file, name));
+      file.tainted = !file.unread;
       return undefined;
+    }
+  }
+
+  /** Whether the bytes of a file that were synced, and not changed since, can be read. */
+  async #hasSynced(file: FileState, name: string): Promise<boolean> {
+    const states = file.content.sinceDurable;
+    try {
+      const content = this.#client!.open(await this.#meta.getInode(file.ino));
+      for (const { from, to } of agreement(states)) {
+        const target = Buffer.alloc(to - from);
+        const size = await content.read(from, target);
+        const wanted = states[0]!.subarray(from, to);
+        this.#checker.check(
+          target.subarray(0, size).equals(wanted),
+          `${this.name}'s ${name} (${file.ino}) has from ${from} what was synced: ${difference(wanted, target.subarray(0, size))}`,
+        );
+      }
+      await content.close();
+      return true;
+    } catch (err) {
+      this.#checker.check(!this.#checker.isCalm, `${this.name}'s ${name} has what was synced: ${messageOf(err)}`);
+      this.#tell(`${name} has lost what was synced, or cannot be read yet (${messageOf(err)})`);
+      return false;
     }
   }
 
@@ -546,7 +591,7 @@ export class Actor {
 }
 
 function newFile(ino: number): FileState {
-  return { ino, content: new Versions(Buffer.alloc(0)), tainted: false, open: undefined };
+  return { ino, content: new Versions(Buffer.alloc(0)), tainted: false, unread: false, open: undefined };
 }
 
 function with_(names: Names, more: [string, number][]): Names {
@@ -579,8 +624,27 @@ function isMixture(seen: Buffer, states: readonly Buffer[]): boolean {
   return true;
 }
 
+/** Bytes in one stretch that some states agree on not by chance: so few at the edges of a change may be equal before and after. */
+const CHANCE_BYTES = 8;
+
+/** The stretches of bytes that all states have in common: what nobody has changed from the first to the last. */
+function agreement(states: readonly Buffer[]): { from: number; to: number }[] {
+  const stretches: { from: number; to: number }[] = [];
+  const [first, ...others] = states as [Buffer, ...Buffer[]];
+  let start = 0;
+  for (let at = 0; at <= first.length; at++) {
+    if (at < first.length && others.every((other) => other[at] === first[at])) continue;
+    const from = start === 0 ? 0 : start + CHANCE_BYTES;
+    const to = at === first.length ? at : at - CHANCE_BYTES;
+    if (from < to) stretches.push({ from, to });
+    start = at + 1;
+  }
+  return stretches;
+}
+
 function difference(wanted: Buffer, seen: Buffer): string {
+  if (wanted.equals(seen)) return "no difference";
   if (wanted.length !== seen.length) return `${seen.length} bytes instead of ${wanted.length}`;
   const at = seen.findIndex((byte, i) => byte !== wanted[i]);
-  return at < 0 ? "no difference" : `byte ${at} is ${seen[at]}, not ${wanted[at]}`;
+  return `byte ${at} is ${seen[at]}, not ${wanted[at]}`;
 }

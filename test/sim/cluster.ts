@@ -112,7 +112,7 @@ export class SimCluster {
         dataDir: "/namenode",
         host: machine.name,
         port: PORT,
-        blockSize: 1 << 20,
+        blockSize: 4 << 20,
         inlineBytes: this.#inlineBytes,
         ...(this.#journalSyncMs !== undefined && { journalSync: this.#journalSyncMs }),
         ...TIMES,
@@ -211,7 +211,7 @@ export class SimCluster {
   }
 
   /** The power of everything goes at once. Returns the index of the last edit that is left. */
-  losePower(clients: readonly Daemon[], fate: Fate = "chance"): number {
+  losePower(clients: readonly Daemon[], fate: Fate = 0.5): number {
     for (const { process } of [...this.daemons, ...clients]) process.kill(true);
     for (const { platter } of this.datanodes) {
       platter.losePower(fate);

@@ -9,10 +9,10 @@ const EXCUSED_MS = 300_000;
 
 /** Checks, whenever a client commits a block, that every datanode it names has it: that is what their acknowledgements said. */
 export function watchCommits(cluster: SimCluster, checker: Checker): void {
-  cluster.network.observer = ({ from, method, bytes }) => {
+  cluster.network.observers.push(({ from, method, bytes }) => {
     if (method !== Namenode.commit.name) return;
     for (const committed of CommitRequest.decode(bytes).blocks) check(cluster, checker, from, committed);
-  };
+  });
 }
 
 function check(cluster: SimCluster, checker: Checker, client: string, { block, datanodes }: CommittedBlock): void {

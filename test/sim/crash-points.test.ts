@@ -18,7 +18,7 @@ describe("what docs/durability.md promises", function () {
         finished = worst.finished;
         if (finished) expect(worst.changes).to.be.at.least(LEAST_CHANGES);
         if (point % CHANCE_EVERY !== 0) continue;
-        const { fault } = await crashAt(script, point, "chance", point);
+        const { fault } = await crashAt(script, point, 0.5, point);
         expect(fault, `the power goes before change ${point}, and chance decides`).to.equal(undefined);
       }
     });

@@ -27,9 +27,9 @@ interface Directory {
 
 /**
  * What becomes of what was not synced when the power goes: the worst (what was written or made is lost, what was removed is gone), or
- * to each thing as chance has it.
+ * to each thing as chance has it: the number is the probability that it is on the platter all the same.
  */
-export type Fate = "worst" | "chance";
+export type Fate = "worst" | number;
 
 /** The disks of one machine. They outlive its processes; what was not synced does not outlive its power. */
 export class Platter {
@@ -42,6 +42,8 @@ export class Platter {
   readonly broken = new Set<string>();
   /** Probability that a read fails. */
   readErrorChance = 0;
+  /** Told of everything that a process does to the disks, when it is done. */
+  observer: (operation: string) => void = () => {};
   /** Called right before anything on it changes, or gets to the platter: the power may go there. */
   beforeChange: () => void = () => {};
 
@@ -63,13 +65,13 @@ export class Platter {
   }
 
   /** The power goes. What was not synced meets its fate, names and bytes each their own. */
-  losePower(fate: Fate = "chance"): void {
+  losePower(fate: Fate = 0.5): void {
     for (const directory of this.#directories.values()) {
       const changed = new Set([...directory.names.keys(), ...directory.durable.keys()]);
       for (const name of changed) {
         const [now, then] = [directory.names.get(name), directory.durable.get(name)];
         // A name may get to the platter unasked.
-        if (now === then || (fate === "worst" ? now === undefined : this.#random.chance(0.5))) continue;
+        if (now === then || (fate === "worst" ? now === undefined : this.#random.chance(fate))) continue;
         if (then === undefined) directory.names.delete(name);
         else directory.names.set(name, then);
       }
@@ -122,7 +124,7 @@ export class Platter {
     file.durable.copy(image);
     let length = file.durable.length;
     for (const { at, bytes } of file.unsynced) {
-      if (fate === "worst" || this.#random.chance(0.5)) continue;
+      if (fate === "worst" || !this.#random.chance(fate)) continue;
       const kept = this.#random.chance(0.7) ? bytes.length : this.#random.int(0, bytes.length);
       bytes.copy(image, at, 0, kept);
       length = Math.max(length, Math.min(at + kept, image.length));
@@ -168,11 +170,11 @@ export class SimDisk implements Disk {
       if (file === undefined) throw new CairnError("ENOENT", `open ${path}`);
       return this.#file(path, file);
     };
-    return how === "create" ? this.#change(path, open) : this.#do(path, open);
+    return how === "create" ? this.#change(how, path, open) : this.#do(how, path, open);
   }
 
   rename(from: string, to: string): Promise<void> {
-    return this.#change(to, () => {
+    return this.#change("rename", to, () => {
       const source = this.#platter.directory(dirname(from)).names;
       const file = source.get(nameOf(from));
       if (file === undefined) throw new CairnError("ENOENT", `rename ${from}`);
@@ -185,7 +187,7 @@ export class SimDisk implements Disk {
   }
 
   unlink(path: string): Promise<void> {
-    return this.#change(path, () => {
+    return this.#change("unlink", path, () => {
       const { names } = this.#platter.directory(dirname(path));
       const file = names.get(nameOf(path));
       if (file === undefined || file === "directory") throw new CairnError("ENOENT", `unlink ${path}`);
@@ -195,20 +197,20 @@ export class SimDisk implements Disk {
   }
 
   makeDirectory(path: string): Promise<boolean> {
-    return this.#change(path, () => this.#platter.makeDirectory(path));
+    return this.#change("mkdir", path, () => this.#platter.makeDirectory(path));
   }
 
   list(path: string): Promise<string[]> {
-    return this.#do(path, () => [...this.#platter.directory(path).names.keys()]);
+    return this.#do("list", path, () => [...this.#platter.directory(path).names.keys()]);
   }
 
   syncDirectory(path: string): Promise<void> {
-    return this.#change(path, () => this.#syncNames(path), SYNC_MS);
+    return this.#change("fsyncdir", path, () => this.#syncNames(path), SYNC_MS);
   }
 
   async readText(path: string): Promise<string> {
     if (path === "/proc/sys/kernel/random/boot_id") return `boot of ${this.#process.machine.name}`;
-    return this.#do(path, () => {
+    return this.#do("readText", path, () => {
       const file = this.#platter.directory(dirname(path)).names.get(nameOf(path));
       if (file === undefined || file === "directory") throw new CairnError("ENOENT", `read ${path}`);
       return file.data.toString("utf8", 0, file.length);
@@ -217,6 +219,7 @@ export class SimDisk implements Disk {
 
   replaceText(path: string, text: string): Promise<void> {
     return this.#change(
+      "replace",
       path,
       () => {
         const data = Buffer.from(text);
@@ -229,14 +232,14 @@ export class SimDisk implements Disk {
   }
 
   space(path: string): Promise<{ capacity: number; free: number }> {
-    return this.#do(path, () => {
+    return this.#do("statfs", path, () => {
       const { capacity, used } = this.#platter;
       return { capacity, free: Math.max(0, capacity - used) };
     });
   }
 
   async lock(path: string): Promise<() => Promise<void>> {
-    await this.#do(path, () => this.#platter.lock(path, this.#process));
+    await this.#do("lock", path, () => this.#platter.lock(path, this.#process));
     return async () => this.#platter.unlock(path);
   }
 
@@ -245,7 +248,7 @@ export class SimDisk implements Disk {
       write: (buffers, position) => {
         // Taken now: the caller may change the buffers once this resolves, and the operation happens before that.
         const bytes = Buffer.concat(buffers);
-        return this.#change(path, () => {
+        return this.#change("write", path, () => {
           const end = position + bytes.length;
           const growth = Math.max(0, end - file.length);
           if (this.#platter.used + growth > this.#platter.capacity) throw new CairnError("ENOSPC", `write ${path}`);
@@ -261,7 +264,7 @@ export class SimDisk implements Disk {
         });
       },
       read: (buffer, offset, length, position) =>
-        this.#do(path, () => {
+        this.#do("pread", path, () => {
           if (this.#random.chance(this.#platter.readErrorChance)) throw new CairnError("EIO", `read ${path}`);
           const end = Math.min(position + length, file.length);
           const bytesRead = Math.max(0, end - position);
@@ -269,7 +272,7 @@ export class SimDisk implements Disk {
           return { bytesRead };
         }),
       truncate: (length) =>
-        this.#change(path, () => {
+        this.#change("truncate", path, () => {
           const data = Buffer.alloc(length);
           file.data.copy(data, 0, 0, Math.min(length, file.length));
           file.data = data;
@@ -283,6 +286,7 @@ export class SimDisk implements Disk {
         }),
       sync: () =>
         this.#change(
+          "sync",
           path,
           () => {
             file.durable = Buffer.from(file.data.subarray(0, file.length));
@@ -290,7 +294,7 @@ export class SimDisk implements Disk {
           },
           SYNC_MS,
         ),
-      size: () => this.#do(path, () => file.length),
+      size: () => this.#do("stat", path, () => file.length),
       close: async () => {},
     };
   }
@@ -301,12 +305,13 @@ export class SimDisk implements Disk {
   }
 
   /** An operation that changes something. Nothing happens, nor is answered, if the power goes right before. */
-  #change<T>(path: string, operation: () => T, ms: readonly [number, number] = OPERATION_MS): Promise<T> {
-    return this.#do(path, operation, ms, () => this.#platter.beforeChange());
+  #change<T>(what: string, path: string, operation: () => T, ms: readonly [number, number] = OPERATION_MS): Promise<T> {
+    return this.#do(what, path, operation, ms, () => this.#platter.beforeChange());
   }
 
   /** One operation: some time passes before it happens, and after it. A process that has died does nothing. */
   #do<T>(
+    what: string,
     path: string,
     operation: () => T,
     [least, most]: readonly [number, number] = OPERATION_MS,
@@ -325,6 +330,7 @@ export class SimDisk implements Disk {
             }
             const result = operation();
             outcome = () => resolve(result);
+            this.#platter.observer(what);
           } catch (err) {
             outcome = () => reject(err);
           }

@@ -5,12 +5,22 @@ import type { Daemon, DatanodeMachine, SimCluster } from "./cluster.js";
 import type { Random } from "./random.js";
 
 /** Time between two faults, ms. */
-const PAUSE_MS = [200, 6_000] as const;
+const PAUSE_MS = [100, 3_000] as const;
+/** How often a fault comes at a certain moment: right after a message was sent or a disk has done something, or this much later, ms. */
+const AMBUSHES = 0.6;
+const AMBUSH_DELAYS_MS = [0, 0, 0.6, 3, 12] as const;
+/** How long such a moment is waited for, ms. */
+const AMBUSH_PATIENCE_MS = 3_000;
 /** How long a daemon stays down, or a fault lasts, ms. Longer than until a datanode counts as dead, at times. */
 const SHORT_MS = [100, 6_000] as const;
 const LONG_MS = [6_000, 30_000] as const;
 /** Time between two faults that take replicas away for good, ms: enough to repair, and for what was written to be synced. */
 const REPAIR_MS = 90_000;
+/** The same before everything loses power, which takes nothing away that was synced, ms. */
+const REPAIR_SYNCED_MS = 30_000;
+
+/** How likely each write that was not synced is on the platter when the power goes: the kernel has just begun, or nearly all is. */
+const KEPT = [0.1, 0.5, 0.9] as const;
 
 /** Every kind of fault, with how often it comes. */
 export const FAULTS = {
@@ -24,6 +34,7 @@ export const FAULTS = {
   cutBothWays: 4,
   cutOneWay: 3,
   breakConnections: 4,
+  breakOne: 3,
   readErrors: 3,
   fullDisk: 2,
   clockJump: 2,
@@ -31,6 +42,18 @@ export const FAULTS = {
   brokenDisk: 4,
   flippedBits: 6,
   everythingLosesPower: 5,
+} as const;
+
+/** Those of them that end at once what is under way. */
+const SUDDEN = {
+  killNamenode: 2,
+  killDatanode: 5,
+  killClient: 2,
+  stopDatanode: 2,
+  cutBothWays: 4,
+  breakOne: 3,
+  datanodeLosesPower: 1,
+  everythingLosesPower: 3,
 } as const;
 
 export type Fault = keyof typeof FAULTS;
@@ -51,22 +74,75 @@ export class Faults {
   readonly #actors: readonly Actor[];
   readonly #random: Random;
   #running = true;
-  #lastDestruction = Number.NEGATIVE_INFINITY;
+  #destruction = { at: Number.NEGATIVE_INFINITY, over: true };
   #underWay = 0;
+  /**
+   * Every kind of thing that happened so far, by service ("BlockStream", "disk"): each service is as likely to be struck at, and
+   * each kind of it, so that what happens rarely is met, too.
+   */
+  readonly #kinds = new Map<string, Set<string>>();
+  /** What is waited for. */
+  #ambush: { readonly kind: string; readonly spring: () => void } | undefined;
+  /** The machines where it happened. */
+  #near: readonly string[] = [];
 
   constructor(cluster: SimCluster, checker: Checker, actors: readonly Actor[], random: Random) {
     this.#cluster = cluster;
     this.#checker = checker;
     this.#actors = actors;
     this.#random = random;
+    cluster.network.observers.push(({ from, to, method }) => this.#happens(method, [from, to]));
+    for (const { platter, machine } of cluster.datanodes) {
+      platter.observer = (operation) => this.#happens(`disk.${operation}`, [machine.name]);
+    }
   }
 
   /** Makes one fault after the other until stop(). */
   async run(): Promise<void> {
     while (this.#running) {
       await this.#cluster.time.sleep(this.#between(PAUSE_MS));
-      if (this.#running && !this.#checker.violation) this.#strike();
+      await this.#moment();
+      if (this.#running && !this.#checker.violation) this.#strike(this.#next());
     }
+  }
+
+  /** What strikes next: at a chosen moment mostly what takes no time to begin. */
+  #next(): Fault {
+    const isChosen = this.#near.length > 0 && this.#random.chance(0.7);
+    return isChosen ? this.#random.weighted(SUDDEN) : this.#random.weighted(FAULTS);
+  }
+
+  /** The last fault: everything loses its power in the midst of work, and nothing that comes later hides what is lost. */
+  async finale(): Promise<void> {
+    const { time } = this.#cluster;
+    while (!this.#mayStrike("everythingLosesPower")) await time.sleep(100);
+    await this.#moment();
+    this.#strike("everythingLosesPower");
+  }
+
+  /** Something happens that may be the moment for a fault. */
+  #happens(kind: string, machines: readonly string[]): void {
+    const service = kind.slice(kind.lastIndexOf(" ") + 1, kind.indexOf("."));
+    const kinds = this.#kinds.get(service);
+    if (kinds === undefined) this.#kinds.set(service, new Set([kind]));
+    else kinds.add(kind);
+    if (this.#ambush?.kind !== kind) return;
+    this.#near = machines;
+    this.#ambush.spring();
+    this.#ambush = undefined;
+  }
+
+  /** Waits for the moment of the next fault: any, or when something certain happens. */
+  async #moment(): Promise<void> {
+    this.#near = [];
+    if (!this.#random.chance(AMBUSHES) || this.#kinds.size === 0) return;
+    const kind = this.#random.pick([...this.#random.pick([...this.#kinds.values()])]);
+    const sprung = new Promise<void>((resolve) => {
+      this.#ambush = { kind, spring: resolve };
+    });
+    await Promise.race([sprung, this.#cluster.time.sleep(AMBUSH_PATIENCE_MS)]);
+    this.#ambush = undefined;
+    await this.#cluster.time.sleep(this.#random.pick(AMBUSH_DELAYS_MS));
   }
 
   /** No further faults; those under way end by themselves. */
@@ -107,13 +183,10 @@ export class Faults {
     for (const actor of this.#actors) if (!actor.daemon.process.alive) actor.start();
   }
 
-  #strike(): void {
-    const fault = this.#random.weighted(FAULTS);
-    if (DESTRUCTIVE.has(fault)) {
-      const { now } = this.#cluster.time;
-      if (now - this.#lastDestruction < REPAIR_MS || this.#underWay > 0) return;
-      this.#lastDestruction = now;
-    }
+  #strike(fault: Fault): void {
+    if (!this.#mayStrike(fault)) return;
+    const destroys = DESTRUCTIVE.has(fault);
+    if (destroys) this.#destruction = { at: this.#cluster.time.now, over: false };
     this.counts.set(fault, (this.counts.get(fault) ?? 0) + 1);
     this.#checker.begin();
     this.#underWay++;
@@ -121,8 +194,18 @@ export class Faults {
       .catch((err) => this.#checker.fatal(err))
       .finally(() => {
         this.#underWay--;
+        if (destroys) this.#destruction.over = true;
         this.#checker.end();
       });
+  }
+
+  /** Faults that take replicas away come one at a time, most of them when nothing else is wrong. */
+  #mayStrike(fault: Fault): boolean {
+    if (!DESTRUCTIVE.has(fault)) return true;
+    const { at, over } = this.#destruction;
+    const since = this.#cluster.time.now - at;
+    if (fault === "everythingLosesPower") return over && since >= REPAIR_SYNCED_MS;
+    return this.#underWay === 0 && since >= REPAIR_MS;
   }
 
   // ---- processes ----
@@ -149,7 +232,7 @@ export class Faults {
   }
 
   async killClient(): Promise<void> {
-    const actor = this.#random.pick(this.#actors);
+    const actor = this.#actor();
     await this.#down(actor.daemon, `killed while it does ${actor.doing}`, async () => actor.start());
   }
 
@@ -162,7 +245,7 @@ export class Faults {
   }
 
   stopClient(): Promise<void> {
-    return this.#stopped(this.#random.pick(this.#actors).daemon);
+    return this.#stopped(this.#actor().daemon);
   }
 
   async #down(daemon: Daemon, how: string, start: () => Promise<void>): Promise<void> {
@@ -218,6 +301,12 @@ export class Faults {
     this.#tell("connections break no more");
   }
 
+  async breakOne(): Promise<void> {
+    const [a, b] = this.#pair();
+    this.#tell(`what connects ${a} with ${b} breaks`);
+    this.#cluster.network.break(a, b);
+  }
+
   // ---- disks and clocks ----
 
   async readErrors(): Promise<void> {
@@ -249,7 +338,7 @@ export class Faults {
     this.#tell(`${daemon.machine.name} loses power`);
     daemon.machine.on = false;
     daemon.process.kill(true);
-    daemon.platter.losePower();
+    daemon.platter.losePower(this.#random.pick(KEPT));
     daemon.platter.lastDisaster = this.#cluster.time.now;
     await this.#last();
     daemon.machine.on = true;
@@ -282,7 +371,10 @@ export class Faults {
 
   async everythingLosesPower(): Promise<void> {
     const { namenode, datanodes } = this.#cluster;
-    const left = this.#cluster.losePower(this.#actors.map(({ daemon }) => daemon));
+    const left = this.#cluster.losePower(
+      this.#actors.map(({ daemon }) => daemon),
+      this.#random.pick(KEPT),
+    );
     this.#tell(`everything loses power; edits up to ${left} are left`);
     for (const actor of this.#actors) actor.rollBack(left);
     await this.#last();
@@ -294,12 +386,24 @@ export class Faults {
   }
 
   #datanode(): DatanodeMachine {
-    return this.#random.pick(this.#cluster.datanodes);
+    return this.#pick(this.#cluster.datanodes, ({ machine }) => machine);
+  }
+
+  #actor(): Actor {
+    return this.#pick(this.#actors, ({ daemon }) => daemon.machine);
+  }
+
+  /** One of those where it happens that is struck at, if there is any. */
+  #pick<T>(all: readonly T[], machineOf: (one: T) => { name: string }): T {
+    const near = all.filter((one) => this.#near.includes(machineOf(one).name));
+    return this.#random.pick(near.length > 0 ? near : all);
   }
 
   #pair(): [string, string] {
     const machines = [...this.#cluster.daemons, ...this.#actors.map(({ daemon }) => daemon)].map((d) => d.machine.name);
-    const a = this.#random.pick(machines);
+    const [from, to] = this.#near;
+    if (from !== undefined && to !== undefined && this.#random.chance(0.5)) return [from, to];
+    const a = from ?? this.#random.pick(machines);
     return [a, this.#random.pick(machines.filter((name) => name !== a))];
   }
 

@@ -4,6 +4,7 @@ import { CairnError } from "../../common/errors.js";
 import { CONNECT_TIMEOUT_MS } from "../../common/limits.js";
 import type { ConnectOptions } from "../../proto/connect.js";
 import { decodeFrame } from "../../proto/frame.js";
+import { EnvelopeKind as Kind } from "../../proto/gen/types.js";
 import { Link } from "../../proto/link.js";
 import type { Network } from "../../proto/network.js";
 import type { LinkServer, Listen, ListenOptions } from "../../proto/server.js";
@@ -18,7 +19,7 @@ const BYTE_MS = 1 / 200_000;
 const DELAY_CHANCE = 0.01;
 const MAX_DELAY_MS = 300;
 
-/** Sees every message when it is sent. */
+/** Sees every message when it is sent; the method of an answer is "reply of" or "error of" what was asked. */
 export type Observer = (message: { from: string; to: string; method: string; bytes: Uint8Array }) => void;
 
 interface Listener {
@@ -41,7 +42,8 @@ export class SimNetwork {
   #nextPort = 10_000;
   /** Probability that a message breaks its connection instead of arriving. */
   breakChance = 0;
-  observer: Observer | undefined;
+  /** Whoever sees every message that is sent. */
+  readonly observers: Observer[] = [];
   /** Messages delivered so far. */
   delivered = 0;
 
@@ -61,6 +63,13 @@ export class SimNetwork {
   /** Nothing gets from one machine to another (in this direction), until mend(). What is under way waits. */
   cut(from: string, to: string): void {
     this.#cut.add(`${from}>${to}`);
+  }
+
+  /** Breaks all connections between two machines, with what is under way. */
+  break(a: string, b: string): void {
+    for (const socket of [...this.#sockets]) {
+      if (socket.process.machine.name === a && socket.peer.process.machine.name === b) socket.break();
+    }
   }
 
   /** Undoes all cuts. What waited goes on. */
@@ -166,6 +175,8 @@ class SimSocket extends EventEmitter {
   readonly #network: SimNetwork;
   /** Sent, and not delivered. */
   #queue: Message[] = [];
+  /** Calls that were not answered yet: the methods, by number. */
+  readonly #asked = new Map<number, string>();
   #busy = false;
   #open = true;
   /** Delivered while the reader did not read. */
@@ -184,8 +195,7 @@ class SimSocket extends EventEmitter {
 
   send(data: Buffer, _options: unknown, sent: () => void): void {
     if (!this.#open || !this.process.alive) return sent();
-    const { observer } = this.#network;
-    if (observer !== undefined) this.#show(observer, data);
+    this.#show(data);
     this.#enqueue({ data: Buffer.from(data) });
     this.#network.later(0.01, () => this.process.run(sent));
   }
@@ -237,7 +247,7 @@ class SimSocket extends EventEmitter {
       this.#busy = false;
       if (this.#queue[0] !== message) return this.pump(); // reset meanwhile
       if (this.#network.isCut(this.process.machine.name, peer.process.machine.name)) return;
-      if (this.#network.breaks()) return this.#break();
+      if (this.#network.breaks()) return this.break();
       this.#queue.shift();
       this.bufferedAmount -= size;
       this.#network.delivered++;
@@ -271,7 +281,7 @@ class SimSocket extends EventEmitter {
   }
 
   /** The connection breaks, with all that is under way in both directions. */
-  #break(): void {
+  break(): void {
     this.#queue = [];
     this.peer.#queue = [];
     this.#reset();
@@ -295,8 +305,14 @@ class SimSocket extends EventEmitter {
     this.emit("close", code, Buffer.from(reason));
   }
 
-  #show(observer: Observer, data: Buffer): void {
-    const { method, message } = decodeFrame(data).envelope;
-    observer({ from: this.process.machine.name, to: this.peer.process.machine.name, method, bytes: message });
+  #show(data: Buffer): void {
+    const { kind, id, method, message } = decodeFrame(data).envelope;
+    if (kind === Kind.CALL) this.#asked.set(id, method);
+    const asked = this.peer.#asked.get(id);
+    if (kind === Kind.REPLY || kind === Kind.ERROR) this.peer.#asked.delete(id);
+    const what = method || `${kind === Kind.REPLY ? "reply" : kind === Kind.ERROR ? "error" : "cancel"} of ${asked}`;
+    const { name: from } = this.process.machine;
+    const { name: to } = this.peer.process.machine;
+    for (const observer of this.#network.observers) observer({ from, to, method: what, bytes: message });
   }
 }

@@ -7,13 +7,49 @@ import { join } from "node:path";
 /** A bug: in a compiled file, some text that must be there, and what takes its place. */
 export interface Planted {
   readonly name: string;
+  /** The seed that a search begins at: 1, or shortly before the one that found it from there, to save time. */
+  readonly firstSeed: number;
   readonly changes: readonly { readonly file: string; readonly find: string; readonly put: string }[];
 }
 
 /** Bugs that would lose data, each by forgetting one thing. */
 export const PLANTED: readonly Planted[] = [
   {
+    name: "a replica is not synced when it should be",
+    firstSeed: 1,
+    changes: [{ file: "datanode/append-file.js", find: "await this.#file.sync();", put: "" }],
+  },
+  {
+    name: "the name of a replica is not synced when it should be",
+    firstSeed: 1,
+    changes: [{ file: "datanode/volume.js", find: "await this.#syncs.sync(directory);", put: "" }],
+  },
+  {
+    name: "the journal is not synced when it should be",
+    firstSeed: 18,
+    changes: [
+      {
+        file: "namenode/namespace/service.js",
+        find: "await this.#editor.synced(index === 0 ? lastIndex : index);",
+        put: "",
+      },
+    ],
+  },
+  {
+    name: "a replica of an older generation counts",
+    firstSeed: 10,
+    changes: [
+      { file: "namenode/blocks/reports.js", find: "if (generation < block.generation) {", put: "if (false) {" },
+      {
+        file: "namenode/blocks/reports.js",
+        find: "const whole = length === block.length;",
+        put: "const whole = true;",
+      },
+    ],
+  },
+  {
     name: "a packet is acknowledged before the next datanode has it",
+    firstSeed: 1,
     changes: [
       {
         file: "datanode/write-stream.js",
@@ -24,6 +60,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: "a commit drops the first of several extents",
+    firstSeed: 1,
     changes: [
       {
         file: "namenode/namespace/edits/content.js",

@@ -13,6 +13,9 @@ const MAX_RUN_MS = 4 * 3_600_000;
 /** Virtual time that actors get to finish what they are doing, ms. */
 const FINISH_MS = 600_000;
 
+/** Bytes of each file at most, by runs: all of a block in one packet; or so much that memory gets short, and blocks go in several. */
+const FILE_BYTES = [48 << 10, 3 << 20] as const;
+
 export interface RunOptions {
   seed: number;
   /** Operations of all actors together, at least. */
@@ -72,8 +75,11 @@ export async function run(options: RunOptions): Promise<RunResult> {
 /** The course of a run: work under faults, then mending, then the last comparison. */
 function drive(cluster: SimCluster, checker: Checker, actors: Actor[], random: Random, options: RunOptions) {
   const arena = new Arena();
-  for (let i = 1; i <= 3; i++) actors.push(new Actor(cluster, checker, `c${i}`, arena, () => actors));
+  const maxBytes = random.pick(FILE_BYTES);
+  const others = () => actors;
+  for (let i = 1; i <= 3; i++) actors.push(new Actor({ cluster, checker, name: `c${i}`, arena, maxBytes, others }));
   const faults = new Faults(cluster, checker, actors, random.fork());
+  const endsInTheDark = random.chance(0.5);
   const state = { done: false, counts: faults.counts };
   const course = async () => {
     await cluster.startNamenode();
@@ -82,9 +88,11 @@ function drive(cluster: SimCluster, checker: Checker, actors: Actor[], random: R
     await cluster.time.sleep(3_000);
     checker.end();
     for (const actor of actors) actor.start();
-    void faults.run().catch((err) => checker.fatal(err));
+    const faulting = faults.run().catch((err) => checker.fatal(err));
     await when(cluster, () => checker.operations >= options.operations || checker.violation !== undefined);
     faults.stop();
+    await faulting;
+    if (endsInTheDark) await faults.finale();
     await when(cluster, () => faults.underWay === 0);
     checker.tell("** no further faults");
     faults.mend();

@@ -2,7 +2,7 @@ import { expect } from "chai";
 import { run } from "./run.js";
 
 /** Seeds that every test run simulates, and operations in each. */
-const SEEDS = 60;
+const SEEDS = 40;
 const OPERATIONS = 150;
 
 describe("simulated clusters", function () {

@@ -36,7 +36,7 @@ export class NamenodeDisk {
   }
 
   /** The power goes: records that were not synced meet their fate, those at the end first. Returns the last that is left. */
-  losePower(random: Random, fate: Fate = "chance"): number {
+  losePower(random: Random, fate: Fate = 0.5): number {
     const synced = Math.max(this.synced, this.first - 1);
     const left = fate === "worst" ? synced : random.int(synced, this.lastIndex);
     this.records.length = left - this.first + 1;

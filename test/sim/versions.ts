@@ -40,6 +40,11 @@ export class Versions<T> {
     return this.#list.slice(this.#certain).map(({ value }) => value);
   }
 
+  /** The newest state that is on the disks, and all after it. */
+  get sinceDurable(): T[] {
+    return this.#list.slice(this.#list.findLastIndex((v) => v.certainty === "durable")).map(({ value }) => value);
+  }
+
   /** Gathers everything that may be seen from now on, until the function that it returns is called. */
   watch(): () => T[] {
     const seen = this.possible;
