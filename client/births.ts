@@ -1,5 +1,5 @@
 import type { Clock, Timer, Timestamp } from "../common/clock.js";
-import { CairnError, messageOf } from "../common/errors.js";
+import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_DELEGATIONS, MAX_INODE_NUMBERS } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import { SNAPSHOTS } from "../common/snapshots.js";
@@ -18,6 +18,8 @@ const FEW_NUMBERS = MAX_INODE_NUMBERS / 2;
 const MAX_UNBORN = 1024;
 /** A file that the namenode does not know of is brought after this long, ms, whether or not it has content by then. */
 const DELIVER_MS = 500;
+/** What a program that makes a file is told as it is; of all else it can make nothing at so late a time (EIO). */
+const NO_ROOM = new Set(["ENOSPC", "EDQUOT"]);
 /** Files brought at a time. */
 const DELIVERIES = 16;
 
@@ -260,7 +262,8 @@ export class Births {
     const { ino, birth } = unborn;
     this.#forget(unborn);
     if (this.#failed.size >= MAX_UNBORN) this.#failed.delete(this.#failed.keys().next().value!);
-    this.#failed.set(ino, new CairnError("EIO", `the file that was to be inode ${ino} could not be made`, err));
+    const code = NO_ROOM.has(codeOf(err)) ? codeOf(err) : "EIO";
+    this.#failed.set(ino, new CairnError(code, `the file that was to be inode ${ino} could not be made`, err));
     this.#log.warn(
       { ino, dir: birth.dir, err: messageOf(err) },
       "a file that was made here could not be made at the namenode",

@@ -1,14 +1,17 @@
 import { expect } from "chai";
+import { Births } from "../../client/births.js";
 import type { BirthWatcher, CairnClient } from "../../client/contract.js";
 import { connectClient } from "../../client/index.js";
-import { codeOf } from "../../common/errors.js";
+import type { Session } from "../../client/session.js";
+import { CairnError, codeOf } from "../../common/errors.js";
 import { ROOT_INO } from "../../common/limits.js";
 import { silentLogger } from "../../common/log.js";
 import { loadSettings } from "../../common/settings.js";
 import { Namenode } from "../../namenode/namenode.js";
 import { namenodeSettings } from "../../namenode/settings.js";
-import type { Inode } from "../../proto/gen/types.js";
+import type { CreateReply, Inode } from "../../proto/gen/types.js";
 import { tempFolder } from "../namenode/store/temp.js";
+import { FakeClock } from "../support/fake-clock.js";
 import { S_IFREG } from "../support/fake-namenode.js";
 import { until } from "../support/until.js";
 
@@ -16,6 +19,38 @@ const FILE = { mode: S_IFREG | 0o640, uid: 5, gid: 6 };
 const DIRECTORY = { mode: 0o040755, uid: 0, gid: 0 };
 const SOON = { timeoutMs: 60_000 };
 const name = (text: string) => Buffer.from(text);
+
+describe("a file that could not be made", () => {
+  for (const [refused, told] of [
+    ["ENOSPC", "ENOSPC"],
+    ["EDQUOT", "EDQUOT"],
+    ["EEXIST", "EIO"],
+  ] as const) {
+    it(`for ${refused} is ${told} to whoever writes to it`, async () => {
+      const session = {
+        onOpened: () => {},
+        watch: { trustMs: () => 1_000 },
+        policy: { replicas: 3, blockSize: 1 << 20, compression: 0 },
+        call: async () => ({ first: 100 }),
+        change: () => Promise.reject(new CairnError(refused, "make a file")),
+      } as unknown as Session;
+      const births = new Births(session, new FakeClock(), silentLogger);
+      births.granted({ delegated: [5] } as unknown as CreateReply);
+      const parent = { ino: 5, policy: session.policy } as unknown as Inode;
+      let made: Inode | undefined;
+      await until(
+        () => {
+          made = births.bear(parent, name("f"), FILE);
+          return made !== undefined;
+        },
+        { ...SOON, what: "a birth" },
+      );
+      expect(await births.bring(made!.ino).catch(codeOf)).to.equal(told);
+      await births.bring(made!.ino); // it has been told
+      births.close();
+    });
+  }
+});
 
 describe("files that a client makes by itself", function () {
   this.timeout(120_000);
