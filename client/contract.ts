@@ -81,6 +81,8 @@ export interface BirthWatcher {
 export interface DirectoryPage {
   entries: Dentry[];
   more: boolean;
+  /** Nothing will be told of changes of these entries: they may not be remembered. */
+  unwatched?: boolean;
 }
 
 /** How much may be below a directory. */

@@ -27,6 +27,8 @@ export class Listing {
     const whole = after.length === 0 ? { question } : this.#goesOn(after) ? this.#whole : undefined;
     this.#whole = undefined;
     const page = await this.#meta.readDirectory(this.#ino, after, DIRECTORY_PAGE);
+    // A directory larger than what is told of: the kernel asks for what it needs of these.
+    if (page.unwatched) return page;
     for (const { name, inode } of page.entries) {
       this.#cache.putInode(inode, question);
       this.#cache.putDentry(this.#ino, Buffer.from(name), inode.ino, question);

@@ -120,8 +120,9 @@ class SubtreeMetadata implements Metadata {
   }
 
   async readDirectory(dir: number, after: Name, limit: number): Promise<DirectoryPage> {
-    const { entries, more } = await this.#meta.readDirectory(this.#ino(dir), after, limit);
-    return { entries: entries.map(({ name, inode }) => ({ name, inode: this.#shown(inode) })), more };
+    const page = await this.#meta.readDirectory(this.#ino(dir), after, limit);
+    const entries = page.entries.map(({ name, inode }) => ({ name, inode: this.#shown(inode) }));
+    return { entries, more: page.more, unwatched: page.unwatched ?? false };
   }
 
   async create(dir: number, name: Name, node: NewInode, openExisting?: boolean): Promise<Created> {

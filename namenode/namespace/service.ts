@@ -139,7 +139,9 @@ export class NamespaceService {
         this.#undelegated(link, [dir], () => {
           const page = readDirectory(kv, dir, after, limit);
           if (mayChange(dir)) callbacks.told(link, dir);
-          for (const entry of page.entries ?? []) this.#told(link, entry);
+          const { entries = [] } = page;
+          if (!callbacks.hasRoom(link, entries.length)) return this.#settled({ ...page, unwatched: true });
+          for (const entry of entries) this.#told(link, entry);
           return this.#settled(page);
         }),
       getXattr: ({ ino, name }) => this.#settled({ value: getXattr(kv, ino, name) }),

@@ -121,6 +121,12 @@ export class Callbacks {
     }
   }
 
+  /** Whether a client may be told of so many more inodes at once, by a listing, without that it loses what it watches for other reasons. */
+  hasRoom(link: Link, more: number): boolean {
+    const connection = this.#connections.get(link);
+    return connection === undefined || this.#table.hasRoom(connection, more);
+  }
+
   /** The client behind a link caches nothing of these inodes any more. */
   forget(link: Link, inos: readonly number[]): void {
     const connection = this.#connections.get(link);

@@ -2,6 +2,8 @@
 export const MAX_WATCHES = 262_144;
 /** Watches of all connections, at most: about 400 MiB. Beyond that the oldest of whoever adds one go. */
 export const MAX_ALL_WATCHES = 4_194_304;
+/** The share of one's watches that listings may take. */
+const LISTED_SHARE = 3 / 4;
 
 /** One that watches inodes: all that the table keeps of it. */
 export class Watcher {
@@ -31,6 +33,11 @@ export class WatchTable<W extends Watcher> {
   /** Watches, of all together. */
   get size(): number {
     return this.#size;
+  }
+
+  /** Whether so many watches more leave one with room for others. */
+  hasRoom({ watched }: W, more: number): boolean {
+    return watched.size + more <= this.#most * LISTED_SHARE && this.#size + more <= this.#mostOfAll;
   }
 
   /** One watches an inode from now on. @returns an inode that it watches no longer, to make room */

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { MetadataCache, type Question } from "../../fuse/cache.js";
+import { Listing } from "../../fuse/listing.js";
 import { Names } from "../../fuse/names.js";
 import { RecentChanges } from "../../fuse/recent-changes.js";
 import { inode } from "../support/inode.js";
@@ -176,6 +177,25 @@ describe("fuse MetadataCache", () => {
       }),
       { numRuns: 3000, seed: 20 },
     );
+  });
+});
+
+describe("fuse Listing", () => {
+  it("has what is listed remembered, and that there is nothing else; nothing of entries that are not watched", async () => {
+    const { cache } = make();
+    let unwatched = false;
+    const entries = [{ name: a, inode: inode(5) }];
+    const readDirectory = async () => ({ entries, more: false, unwatched });
+    await new Listing({ readDirectory }, cache, 1).page(Buffer.alloc(0));
+    expect([cache.inode(5)?.ino, cache.dentry(1, a), cache.dentry(1, Buffer.from("b"))]).to.deep.equal([
+      5,
+      5,
+      "absent",
+    ]);
+    unwatched = true;
+    const page = await new Listing({ readDirectory }, cache, 2).page(Buffer.alloc(0));
+    expect(page.entries).to.equal(entries);
+    expect([cache.dentry(2, a), cache.dentry(2, Buffer.from("b"))]).to.deep.equal([undefined, undefined]);
   });
 });
 

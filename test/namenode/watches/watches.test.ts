@@ -197,6 +197,19 @@ describe("callbacks", () => {
     expect(world.callbacks.size).to.equal(0);
   });
 
+  it("leave out what a listing shows beyond three quarters of what a client may watch, and say so", async () => {
+    const callbacks = new Callbacks(silentLogger, () => true, new WatchTable(8, 100));
+    callbacks.open(OTHER, client.link);
+    expect(callbacks.hasRoom(client.link, 6)).to.equal(true);
+    expect(callbacks.hasRoom(client.link, 7)).to.equal(false);
+    expect(callbacks.hasRoom(new Client().link, 1000)).to.equal(true);
+    callbacks.told(client.link, 1, 2, 3);
+    expect(callbacks.hasRoom(client.link, 3)).to.equal(true);
+    expect(callbacks.hasRoom(client.link, 4)).to.equal(false);
+    callbacks.forget(client.link, [1]);
+    expect(callbacks.hasRoom(client.link, 4)).to.equal(true);
+  });
+
   it("drop the connection of a client that does not keep up, instead of gathering what it is to be told", async () => {
     const { ino } = await world.mkfile(ROOT_INO, "f");
     await world.call("getInode", { ino }, client.link);
