@@ -1,7 +1,7 @@
 // A namenode as a process of its own, with a client and its datanodes simulated here, for scale-files.mjs.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { createReadStream, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -128,14 +128,22 @@ export class Process {
   }
 }
 
+function* filesIn(folder) {
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }))
+    if (entry.isFile()) yield join(entry.parentPath, entry.name);
+}
+
 /** Removes what a folder's files have in the page cache: nobody may have them open. */
 export function evict(folder) {
-  for (const { name, parentPath } of readdirSync(folder, { recursive: true, withFileTypes: true }).filter((e) =>
-    e.isFile(),
-  )) {
-    const { status } = spawnSync("dd", [`if=${join(parentPath, name)}`, "iflag=nocache", "count=0", "status=none"]);
-    if (status !== 0) throw new Error(`dd cannot drop ${name} from the page cache`);
+  for (const path of filesIn(folder)) {
+    const { status } = spawnSync("dd", [`if=${path}`, "iflag=nocache", "count=0", "status=none"]);
+    if (status !== 0) throw new Error(`dd cannot drop ${path} from the page cache`);
   }
+}
+
+/** Brings a folder's files into the page cache, as far as there is room. */
+export async function warm(folder) {
+  for (const path of filesIn(folder)) for await (const _ of createReadStream(path, { highWaterMark: 2 ** 20 }));
 }
 
 /** A new folder for a tree. */

@@ -9,7 +9,7 @@ import { silentLogger } from "../dist/common/log.js";
 import { lookup } from "../dist/namenode/namespace/operations/reads.js";
 import { openLmdbStore } from "../dist/namenode/store/lmdb.js";
 import { anyFile, at, busy, create, inPairs, KINDS, median, timed } from "./scale-files-calls.mjs";
-import { evict, newFolder, Process, running } from "./scale-files-namenode.mjs";
+import { evict, newFolder, Process, running, warm } from "./scale-files-namenode.mjs";
 import { DATANODES, generate, Tree } from "./scale-files-tree.mjs";
 
 const USAGE = `usage: scripts/scale files [options]   how a namenode does with many files, against one with few
@@ -111,6 +111,7 @@ const many = await treeOf(Number(values.files));
 const sides = [few, many];
 
 for (const side of sides) {
+  await warm(side.folder);
   await starts("stopped in order, page cache warm", side, () => {});
   await starts("stopped in order, nothing of the store in the page cache", side, () => evict(side.folder));
 }
@@ -118,7 +119,19 @@ await killBusy(await Process.start(many.folder, many.tree));
 await starts(`killed while 32 creates were under way at a time`, many, () => {}, killBusy);
 await (await Process.start(many.folder, many.tree)).end("SIGTERM");
 
+evict(many.folder);
+many.namenode = await Process.start(many.folder, many.tree);
+const cold = await timed(KINDS.lookup, many);
+say(
+  `${many.tree.files} files, nothing of the store in the page cache: the first ${cold.length} lookups took ` +
+    `${median(cold).toFixed(2)} ms (median), ${at(cold, 0.99).toFixed(2)} ms (99 %); then ${memoryOf(many.namenode)}`,
+);
+await busy(many, BUSY_CALLS);
+say(`  after ${BUSY_CALLS} more: ${memoryOf(many.namenode)}`);
+await many.namenode.end("SIGTERM");
+
 for (const side of sides) {
+  await warm(side.folder);
   side.namenode = await Process.start(side.folder, side.tree);
   await sleep(SETTLE_MS);
   say(`${side.tree.files} files, started: ${memoryOf(side.namenode)}`);
@@ -143,15 +156,6 @@ for (const side of sides) {
   say(`${side.tree.files} files, after ${MANY_CALLS} more lookups: ${memoryOf(side.namenode)}`);
   await side.namenode.end("SIGTERM");
 }
-
-evict(many.folder);
-many.namenode = await Process.start(many.folder, many.tree);
-const cold = await timed(KINDS.lookup, many);
-say(
-  `${many.tree.files} files, nothing of the store in the page cache: the first ${cold.length} lookups took ` +
-    `${median(cold).toFixed(2)} ms (median), ${at(cold, 0.99).toFixed(2)} ms (99 %); then ${memoryOf(many.namenode)}`,
-);
-await many.namenode.end("SIGTERM");
 
 for (const side of sides)
   side.store = openLmdbStore({ folder: join(side.folder, "lmdb"), clock: new RealClock(), log: silentLogger });
