@@ -132,10 +132,12 @@ await many.namenode.end("SIGTERM");
 
 for (const side of sides) {
   await warm(side.folder);
+  // Before there are connections: it takes a while, in which this process would not answer.
+  const digests = side.tree.digests();
   side.namenode = await Process.start(side.folder, side.tree);
   await sleep(SETTLE_MS);
   say(`${side.tree.files} files, started: ${memoryOf(side.namenode)}`);
-  const ms = await side.namenode.joinDatanodes(side.tree.digests());
+  const ms = await side.namenode.joinDatanodes(digests);
   say(`  the full reports of ${DATANODES} datanodes took ${ms.toFixed(0)} ms`);
   // Not while code is cold.
   await busy(side, BUSY_CALLS);
