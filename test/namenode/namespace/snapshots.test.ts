@@ -1,7 +1,9 @@
 import { expect } from "chai";
 import fc from "fast-check";
 import { ROOT_INO } from "../../../common/limits.js";
+import { silentLogger } from "../../../common/log.js";
 import { SNAPSHOT_INOS } from "../../../common/snapshots.js";
+import { Snapshots } from "../../../namenode/care/snapshots.js";
 import { FORGETTING, idOfBlock, RECLAIM, VERSIONS } from "../../../namenode/namespace/keys.js";
 import {
   createSnapshot as create,
@@ -9,7 +11,9 @@ import {
   deleteSnapshot as remove,
 } from "../../../namenode/namespace/operations/snapshots.js";
 import { S_IFDIR, S_IFLNK } from "../../../namenode/namespace/types.js";
+import { Delegations } from "../../../namenode/watches/delegations.js";
 import { encodeInline } from "../../../proto/inline.js";
+import type { Link } from "../../../proto/link.js";
 import { Both, type Op, op } from "./both.js";
 import type { Node } from "./model.js";
 import { dump, name, SESSION, World } from "./world.js";
@@ -148,6 +152,33 @@ describe("snapshots of a directory", () => {
     deleteSnapshot(world, dir.ino, "s");
     world.clock.advance(SWEEP_MS);
     expect([blocks(world), versions(world)]).eql([[], 0]);
+  });
+
+  it("wait for what clients have made by themselves below the directory, and nowhere else", async () => {
+    const world = await World.open();
+    const dir = await world.mkdir(ROOT_INO, "dir");
+    const sub = await world.mkdir(dir.ino, "sub");
+    const other = await world.mkdir(ROOT_INO, "other");
+    const recalled: number[] = [];
+    const link = { push: (_method: unknown, { dirs }: { dirs: number[] }) => recalled.push(...dirs) };
+    const delegations = new Delegations({
+      ...{ clock: world.clock, log: silentLogger },
+      link: () => link as unknown as Link,
+    });
+    for (const at of [sub, other]) delegations.grant(at.ino, SESSION);
+    const made = new Snapshots({ ...tools(world), room: () => undefined, delegations }).create({
+      ino: dir.ino,
+      name: name("s"),
+    });
+    expect(recalled).eql([sub.ino]);
+    await world.mkfile(sub.ino, "late");
+    delegations.returned(SESSION, [sub.ino]);
+    expect(Buffer.from((await made).name!).toString()).equal("s");
+    const { inodes } = await world.call("walk", {
+      dir: dir.ino,
+      names: [".snapshot", "s", "sub", "late"].map(name),
+    });
+    expect(inodes.length).equal(4);
   });
 
   it("cost the same, however much is below", async () => {
