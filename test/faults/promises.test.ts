@@ -51,6 +51,17 @@ describe("what a program was promised", () => {
     }
   });
 
+  it("is no name before the file has been closed, synced or renamed", () => {
+    const create: Op = { op: "create", name };
+    for (const ops of [[create], [create, write(0, 100, "a")]]) {
+      const promises = promisesOf(ops);
+      for (const found of [undefined, Buffer.alloc(0)]) expect(promises.problem(name, found)).to.equal(undefined);
+    }
+    expect(promisesOf([create, { op: "close", name }]).problem(name, undefined)).to.equal("it is gone");
+    const renamed = promisesOf([create, { op: "rename", name, to: "0/2" }]);
+    expect(renamed.problem("0/2", undefined)).to.equal("it is gone");
+  });
+
   it("of names is in doubt only when no answer, or an error, came", () => {
     const content = contentOf("a", 100);
     const to = "0/2";

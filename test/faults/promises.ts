@@ -4,7 +4,7 @@ import { createCipheriv, createHash } from "node:crypto";
 
 /** What a load does to its files. A name means one file at a time; the load never touches again a name that is in doubt. */
 export type Op =
-  /** open(2) with O_CREAT and O_EXCL: the name is there when it has returned. */
+  /** open(2) with O_CREAT and O_EXCL: the name is promised when the file has been synced, closed or renamed (docs/durability.md). */
   | { readonly op: "create"; readonly name: string }
   /** write(2) of contentOf(key, length): not promised before fsync or close. */
   | { readonly op: "write"; readonly name: string; readonly at: number; readonly length: number; readonly key: string }
@@ -35,6 +35,8 @@ const endOf = (writes: readonly Write[]): number => Math.max(0, ...writes.map((w
 class Content {
   readonly #firm: Write[] = [];
   readonly #loose: Write[] = [];
+  /** Whether its name is promised. */
+  isBorn = false;
 
   write(write: Write): void {
     this.#loose.push(write);
@@ -42,6 +44,7 @@ class Content {
 
   /** Everything written so far is promised. */
   settle(): void {
+    this.isBorn = true;
     this.#firm.push(...this.#loose.splice(0));
   }
 
@@ -153,7 +156,7 @@ export class Promises {
     const states = this.#names.get(name);
     if (states === undefined) return found === undefined ? undefined : "nobody made it";
     const problems = states.map((state) => {
-      if (found === undefined) return state === undefined ? undefined : "it is gone";
+      if (found === undefined) return state?.isBorn ? "it is gone" : undefined;
       return state === undefined ? "it should be gone" : state.problem(found);
     });
     return problems.includes(undefined) ? undefined : problems.join("; or: ");
@@ -165,7 +168,9 @@ export class Promises {
     else if (op.op === "fsync" || op.op === "close") this.#content(op.name).settle();
     else if (op.op === "unlink") this.#names.set(op.name, [undefined]);
     else if (op.op === "rename") {
-      this.#names.set(op.to, [this.#content(op.name)]);
+      const content = this.#content(op.name);
+      content.isBorn = true;
+      this.#names.set(op.to, [content]);
       this.#names.set(op.name, [undefined]);
     }
   }
