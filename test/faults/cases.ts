@@ -7,6 +7,7 @@ import { sh } from "../support/run.js";
 import { until } from "../support/until.js";
 import { DEAD_AFTER_MS, type FaultCluster, LEASE_MS } from "./cluster.js";
 import type { Daemon } from "./daemon.js";
+import { fullNamenode } from "./full-namenode.js";
 import { kills } from "./kills.js";
 import { addressOf } from "./network.js";
 import { seconds } from "./table.js";
@@ -313,15 +314,7 @@ export const CASES: readonly FaultCase[] = [
       await Promise.all(scene.cluster.volumesOf(1).map((volume) => fillDisk(scene, volume)));
     },
   },
-  {
-    name: "full-namenode",
-    what: "the namenode's disk (a small tmpfs) becomes full, and has room again",
-    errors: "any",
-    prepare: async ({ cluster }) => {
-      await smallDisk(join(cluster.root, "namenode"));
-    },
-    run: (scene) => fillDisk(scene, join(scene.cluster.root, "namenode")),
-  },
+  fullNamenode,
   {
     name: "flipped-bytes",
     what: "a byte of one replica of half the blocks is changed on the disks; replicas are scrubbed every 5 s",
