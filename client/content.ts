@@ -79,6 +79,10 @@ export class Content implements FileContent {
     this.#reader.refreshed(inode, this.#known === this.#changes && watch.trustMs() > 0);
   }
 
+  willRead(): void {
+    this.#reader.expect();
+  }
+
   refreshed(inode: Inode): void {
     this.#reader.refreshed(inode, false);
   }

@@ -240,6 +240,8 @@ export interface FileContent {
   fsync(): Promise<void>;
   /** The inode's attributes with the effect of what is unflushed. */
   attributes(committed: Inode): Inode;
+  /** The file is about to be read: what must be asked of the namenode for that is asked now. */
+  willRead(): void;
   /** The file is this by now: from now on reads see what others have committed. */
   refreshed(inode: Inode): void;
   /** Gives the content up: one call for each open(). The last one flushes, and throws what flush throws. */

@@ -26,6 +26,8 @@ export class FileReader {
   /** What is known of the file as of #inode.version; what is in no piece is not known. */
   readonly #extents = new ExtentMap<Source>();
   #inode: Inode;
+  /** The answer to a question that was asked ahead of a read, on its way; undefined when none is. */
+  #asked: Promise<void> | undefined;
   /** Whether #extents is all of one version: after a commit of ours, another client's may lie in between. */
   #certain = true;
 
@@ -79,6 +81,16 @@ export class FileReader {
     this.#extents.cut(from, to);
   }
 
+  /** The file is about to be read: what must be asked for that is asked now. */
+  expect(): void {
+    if (this.#asked !== undefined || this.#extents.count > 0 || this.#inode.size === 0) return;
+    this.#asked = this.#ask(0, this.#inode.size)
+      .catch(() => undefined) // the read asks again, and throws what comes of that
+      .finally(() => {
+        this.#asked = undefined;
+      });
+  }
+
   /** Copies bytes [from, to) of the file into target at `into`; zeros where there is nothing. UnreadableError. */
   async read(from: number, to: number, target: Buffer, into: number): Promise<void> {
     const end = Math.min(to, this.#inode.size);
@@ -130,12 +142,17 @@ export class FileReader {
     for (;;) {
       const { pieces, gap } = this.#known(from, to);
       if (gap === undefined) return pieces;
-      const { ino, size } = this.#inode;
-      const request = { ino, offset: gap, length: Math.max(size, to) - gap, limit: MAX_EXTENTS_PAGE };
-      const reply = await this.#io.session.call(Namenode.getExtents, { ...request, host: this.#io.hostName });
-      // One that is older than what we have written ourselves is of no use: the next will be newer.
-      if (reply.inode.version >= this.#inode.version) this.#take(reply, gap);
+      await (this.#asked ?? this.#ask(gap, Math.max(this.#inode.size, to)));
     }
+  }
+
+  /** Asks for the pieces from a position on, as many as a page holds. */
+  async #ask(from: number, to: number): Promise<void> {
+    const { ino } = this.#inode;
+    const request = { ino, offset: from, length: to - from, limit: MAX_EXTENTS_PAGE, host: this.#io.hostName };
+    const reply = await this.#io.session.call(Namenode.getExtents, request);
+    // One that is older than what we have written ourselves is of no use: the next will be newer.
+    if (reply.inode.version >= this.#inode.version) this.#take(reply, from);
   }
 
   /** The pieces of a range, and where the first one is missing. */

@@ -72,6 +72,8 @@ export class FileHandles {
     const handle = this.#handles.add(open);
     // Of reads from its own pages the kernel does not tell: that somebody opens them, to read, counts as one.
     const accessed = kept && access === O_RDONLY && this.#accessed(open);
+    // Small files come with the answer: their bytes are on the way while the kernel gets round to asking for them.
+    if (access === O_RDONLY && !kept && inode.inline > 0) content.willRead();
     try {
       if ((flags & O_TRUNC) !== 0) await this.#truncate(file, 0);
     } catch (err) {

@@ -27,6 +27,21 @@ describe("small files", () => {
     expect([cluster.namenode.count("GetExtents"), cluster.namenode.count("ReadInlineBlock")]).to.deep.equal([1, 0]);
   });
 
+  it("are asked for once when they are about to be read, though the answer is still on its way", async () => {
+    const writer = await cluster.client();
+    const { content, inode } = await cluster.file(writer);
+    await content.write(0, noise(5_000));
+    await content.close();
+    const reader = await cluster.client();
+    const open = reader.open(await reader.meta.getInode(inode.ino));
+    open.willRead();
+    open.willRead();
+    expect((await readAll(open)).equals(noise(5_000))).to.equal(true);
+    open.willRead();
+    expect(cluster.namenode.count("GetExtents")).to.equal(1);
+    await open.close();
+  });
+
   it("go to datanodes when they are larger, grow larger, or have had their share", async () => {
     const client = await cluster.client();
     const large = await cluster.file(client);

@@ -530,6 +530,8 @@ class MemoryContent implements FileContent {
     return true;
   }
 
+  willRead(): void {}
+
   async read(offset: number, target: Buffer): Promise<number> {
     await this.#hooks.read();
     const length = Math.max(0, Math.min(target.length, this.size - offset));
