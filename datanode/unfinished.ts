@@ -63,8 +63,8 @@ export class UnfinishedReplica {
   }
 
   /** Reads stored bytes that have been written, to serve readers before the block is finalized. */
-  read(target: Buffer, position: number): Promise<{ bytesRead: number }> {
-    return this.volume.attempt(`cannot read ${this.path}`, () => this.#file.read(target, 0, target.length, position));
+  read(target: Buffer, offset: number, length: number, position: number): Promise<{ bytesRead: number }> {
+    return this.volume.attempt(`cannot read ${this.path}`, () => this.#file.read(target, offset, length, position));
   }
 
   /**

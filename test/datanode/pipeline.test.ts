@@ -90,7 +90,10 @@ describe("write pipeline", () => {
     stream.send(Buffer.from("world"));
     await stream.finished();
     const block = { id: 9, generation: 1, length: 11 };
-    for (const d of all) expect((await cluster.client.read(d, block)).toString()).to.equal("hello world");
+    for (const d of all) {
+      expect((await cluster.client.read(d, block)).toString()).to.equal("hello world");
+      expect((await cluster.client.read(d, block, 6, 11)).toString()).to.equal("world");
+    }
     expect(await codeOf(cluster.client.read(all[0]!, block, 11, 12))).to.equal("EINVAL");
     expect(await codeOf(cluster.client.read(all[0]!, { ...block, generation: 2 }))).to.equal("ENOENT");
   });
