@@ -47,6 +47,8 @@ export class BlockWriter {
   readonly #policy: Policy;
   #block: Block | undefined;
   #replicas: readonly DatanodeAddress[] = [];
+  /** Of the last stream that was open: of these replicas none is older, and an attempt to go on may have made some younger. */
+  #openGeneration = 0;
   #stream: WriteStream | undefined;
   #length = 0;
   #acked = 0;
@@ -264,6 +266,7 @@ export class BlockWriter {
     for (;;) {
       const stream = await this.#connect(failure);
       this.#stream = stream;
+      this.#openGeneration = stream.block.generation;
       stream.start((sequence) => this.#onAcked(sequence));
       this.#pump();
       failure = await stream.ended;
@@ -324,7 +327,7 @@ export class BlockWriter {
     const { generation } = await session.call(Namenode.recoverBlock, { session: session.id, block: old });
     this.#block = { id: old.id, generation, length: this.#acked };
     session.pending.set(old.id, this.#block);
-    return this.#openStream(this.#block, old.generation, replicas);
+    return this.#openStream(this.#block, this.#openGeneration, replicas);
   }
 
   /** Takes the datanodes that are to blame out of the pipeline; not yet the last, which alone has the bytes, if it may come back. */

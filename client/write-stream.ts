@@ -69,7 +69,7 @@ export class AckRouter {
 export interface OpenStream {
   /** length: bytes that every datanode of the pipeline has already. */
   block: Block;
-  /** The generation that the replicas have now; 0: a new block. */
+  /** The oldest generation that a replica may have now; 0: a new block. */
   resumeGeneration: number;
   /** The pipeline, at least one. */
   replicas: readonly DatanodeAddress[];

@@ -148,7 +148,9 @@ export class FakeDatanode {
     };
     if (resumeGeneration > 0) {
       const old = this.replicas.get(block.id);
-      if (old === undefined) throw new CairnError("ENOENT", `nothing of block ${block.id}`);
+      if (old === undefined || old.generation < resumeGeneration) {
+        throw new CairnError("ENOENT", `nothing of block ${block.id}`);
+      }
       old.table.truncate(block.length);
       const stored = old.stored.subarray(0, old.table.storedLength);
       replica = { ...replica, table: old.table, stored };
