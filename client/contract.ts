@@ -214,7 +214,10 @@ export interface FileContent {
   setAttributes(change: AttributeChange): boolean;
   /** Sets the size, committed when this resolves. Unflushed writes before it are committed first. */
   truncate(size: number): Promise<Inode>;
-  /** Commits everything written so far. What goes wrong is thrown by the next flush or fsync. */
+  /**
+   * Commits everything written so far, in the order of writing. What goes wrong is thrown by the next flush or fsync, and takes with it
+   * what was written after it: nobody sees a later write without the earlier ones.
+   */
   settle(): Promise<void>;
   /**
    * Where data begins, or a hole, at or after offset, uncommitted writes included: the first byte that is of that kind. What was never

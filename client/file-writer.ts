@@ -286,7 +286,7 @@ export class FileWriter {
       },
       (err) => {
         this.#fail(err, `writing inode ${this.#file.ino}`);
-        this.#drop(layer);
+        this.#lose(layer);
         void this.#commit();
       },
     );
@@ -341,7 +341,7 @@ export class FileWriter {
       } catch (err) {
         this.#attributes.settled();
         this.#fail(err, `committing inode ${this.#file.ino}`);
-        for (const layer of batch) this.#drop(layer);
+        if (batch.length > 0) this.#lose(batch[0]!);
       }
     }
   }
@@ -390,6 +390,13 @@ export class FileWriter {
     }
     const { ino, policy } = this.#file;
     return { ino, blocks, inline, extents, size, mtime: batch.at(-1)!.mtime, replicas: policy.replicas };
+  }
+
+  /** A layer is lost, and with it all later ones: what others see is a state that the file had, no later write without the earlier. */
+  #lose(layer: Layer): void {
+    const index = this.layers.indexOf(layer);
+    if (index < 0) return; // discarded here: what has been written since has nothing to do with it
+    for (const lost of this.layers.slice(index)) this.#drop(lost);
   }
 
   /** Takes a layer out whose writes are lost. */

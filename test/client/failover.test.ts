@@ -22,6 +22,20 @@ function atPacket(datanode: FakeDatanode, count: number, act: () => "take" | "dr
   datanode.onPacket = () => (seen++ === count ? (act() ?? "take") : "take");
 }
 
+/** Holds up whoever passes until it is opened. */
+class Gate {
+  waiting = 0;
+  open!: () => void;
+  readonly #opened = new Promise<void>((resolve) => {
+    this.open = resolve;
+  });
+
+  pass(): Promise<void> {
+    this.waiting++;
+    return this.#opened;
+  }
+}
+
 function onlyBlock({ namenode }: FakeCluster) {
   expect(namenode.blocks.size).to.equal(1);
   return [...namenode.blocks.values()][0]!;
@@ -143,6 +157,92 @@ describe("writing while datanodes fail", () => {
     expect(await content.read(0, Buffer.alloc(3 * MIB))).to.equal(0);
     await content.flush();
     await content.close();
+  });
+
+  it("goes on with the others when one more cannot be reached while the pipeline is rebuilt", async () => {
+    const client = await cluster.client({ writeMemory: 2 * MIB });
+    const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB });
+    const data = noise(6 * MIB);
+    const [one, two] = cluster.datanodes as [FakeDatanode, FakeDatanode];
+    // It never gets as far as to tell the third of the new generation.
+    one.onOpen = ({ resumeGeneration }) => {
+      if (resumeGeneration > 0) throw new CairnError("ENOTCONN", "cut off");
+    };
+    atPacket(two, 3, () => {
+      throw new CairnError("EIO", "the disk is broken");
+    });
+    for (let at = 0; at < data.length; at += 256 * KIB) await content.write(at, data.subarray(at, at + 256 * KIB));
+    await content.close();
+    expect(onlyBlock(cluster).datanodes).to.deep.equal([3]);
+    expect((await cluster.readBack(inode)).equals(data)).to.equal(true);
+  });
+
+  it("waits for the last datanode that has what was acknowledged, though it cannot be reached at first", async () => {
+    const client = await cluster.client({ writeMemory: 2 * MIB, clock: new FastClock(20) });
+    const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB, replicas: 1 });
+    const data = noise(6 * MIB);
+    const [only] = cluster.datanodes as [FakeDatanode];
+    let refusals = 0;
+    only.onOpen = ({ resumeGeneration }) => {
+      if (resumeGeneration > 0 && ++refusals <= 3) throw new CairnError("ENOTCONN", "cut off");
+    };
+    atPacket(only, 3, () => {
+      throw new CairnError("ENOTCONN", "cut off");
+    });
+    for (let at = 0; at < data.length; at += 256 * KIB) await content.write(at, data.subarray(at, at + 256 * KIB));
+    await content.close();
+    expect(refusals).to.equal(4);
+    expect((await cluster.readBack(inode)).equals(data)).to.equal(true);
+  });
+
+  it("commits nothing that was written after what is lost", async () => {
+    const client = await cluster.client({ writeMemory: 2 * MIB });
+    const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB });
+    const broken = new Gate();
+    // Three packets are acknowledged; the fourth breaks one datanode after the other.
+    for (const datanode of cluster.datanodes.slice(0, 3)) {
+      datanode.onPacket = ({ block, offset }) => {
+        if (block === 1 && offset >= 3 * MIB) throw new CairnError("EIO", "the disk is broken");
+        return "take";
+      };
+      datanode.onOpen = ({ resumeGeneration }) => (resumeGeneration > 0 ? broken.pass() : undefined);
+    }
+    await content.write(0, noise(3 * MIB + 1));
+    const settled = content.settle();
+    await until(() => broken.waiting > 0, { what: "the pipeline to break" });
+    await content.write(10 * MIB, Buffer.from("later"));
+    const flushed = rejected(content.flush());
+    broken.open();
+    expect((await flushed).code).to.equal("EIO");
+    await settled;
+    expect((await cluster.readBack(inode)).length).to.equal(0);
+    await content.write(0, Buffer.from("again"));
+    await content.close();
+    expect((await cluster.readBack(inode)).toString()).to.equal("again");
+  });
+
+  it("commits nothing that was written after what the namenode refused", async () => {
+    const client = await cluster.client();
+    const { content, inode } = await cluster.file(client);
+    const refused = new Gate();
+    let commits = 0;
+    cluster.namenode.before = async (method) => {
+      if (method !== "Namenode.Commit" || ++commits > 1) return;
+      await refused.pass();
+      throw new CairnError("EDQUOT", "the quota is used up");
+    };
+    await content.write(0, Buffer.from("first"));
+    const settled = content.settle();
+    await until(() => refused.waiting > 0, { what: "the commit" });
+    await content.write(1000, Buffer.from("later"));
+    const flushed = rejected(content.flush());
+    refused.open();
+    expect((await flushed).code).to.equal("EDQUOT");
+    await settled;
+    expect((await cluster.readBack(inode)).length).to.equal(0);
+    await content.write(0, Buffer.from("again"));
+    await content.close();
+    expect((await cluster.readBack(inode)).toString()).to.equal("again");
   });
 
   it("notices a datanode that stands still, by its silence", async () => {
