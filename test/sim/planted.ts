@@ -26,7 +26,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: "the journal is not synced when it should be",
-    firstSeed: 18,
+    firstSeed: 108,
     changes: [
       {
         file: "namenode/namespace/service.js",
@@ -37,7 +37,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: "a replica of an older generation counts",
-    firstSeed: 10,
+    firstSeed: 84,
     changes: [
       { file: "namenode/blocks/reports.js", find: "if (generation < block.generation) {", put: "if (false) {" },
       {
