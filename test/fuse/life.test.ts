@@ -9,7 +9,16 @@ import { probe } from "../../fuse/probe.js";
 import { unmount } from "../../fuse/umount.js";
 import { rejection } from "../support/rejection.js";
 import { until } from "../support/until.js";
-import { BOTH, countProcesses, countThreads, shell, startMount, type TestMount, type TestSettings } from "./mounted.js";
+import {
+  BOTH,
+  countProcesses,
+  countProcessesIn,
+  countThreads,
+  shell,
+  startMount,
+  type TestMount,
+  type TestSettings,
+} from "./mounted.js";
 
 const clock = new RealClock();
 /** How long a mount may take to end, ms. */
@@ -47,7 +56,7 @@ for (const binding of BOTH) {
     it("ends on SIGTERM while a program uses it, lazily, when its time is up", async () => {
       const mount = await start({ unmountTimeoutMs: 300 });
       const holder = shell(`cd '${mount.dir}' && exec sleep 4.321`);
-      await until(() => countProcesses("4.321"), { what: "a program to use the mount" });
+      await until(() => countProcessesIn(mount.dir), { what: "a program to use the mount" });
       mount.server.kill("SIGTERM");
       expect(await mount.exited).to.equal(0);
       expect(await mountAt(mount.dir)).to.equal(undefined);
@@ -98,7 +107,7 @@ for (const binding of BOTH) {
     it("ends at once on a second signal, and leaves no mount behind", async () => {
       const mount = await start({ unmountTimeoutMs: 600_000 });
       const holder = shell(`cd '${mount.dir}' && exec sleep 6.123`);
-      await until(() => countProcesses("6.123"), { what: "a program to use the mount" });
+      await until(() => countProcessesIn(mount.dir), { what: "a program to use the mount" });
       mount.server.kill("SIGTERM");
       // False once it has ended.
       await until(() => !mount.server.kill("SIGINT"), SOON);

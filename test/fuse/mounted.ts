@@ -1,6 +1,6 @@
 // A mount of an in-memory cluster, served by a process of its own. Used by the tests on real mounts.
 import { type ChildProcess, execFile, spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, readlink, rm, rmdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -94,6 +94,13 @@ async function processes(text: string): Promise<string[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   const lines = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cmdline`, "latin1").catch(() => "")));
   return pids.filter((_, i) => lines[i]!.includes(text));
+}
+
+/** How many processes have a folder as their working directory. */
+export async function countProcessesIn(folder: string): Promise<number> {
+  const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const folders = await Promise.all(pids.map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => "")));
+  return folders.filter((at) => at === folder).length;
 }
 
 /** How many processes have a text in their command line. */
