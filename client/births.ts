@@ -1,4 +1,4 @@
-import type { Clock, Timer, Timestamp } from "../common/clock.js";
+import { type Clock, isLater, type Timer, type Timestamp } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
 import { MAX_DELEGATIONS, MAX_INODE_NUMBERS } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
@@ -11,7 +11,9 @@ import { withFields } from "../proto/with-fields.js";
 import type { BirthWatcher, Name, NewInode } from "./contract.js";
 import type { Session } from "./session.js";
 
-const { S_IFMT, S_IFREG, PERMISSIONS } = { S_IFMT: 0o170000, S_IFREG: 0o100000, PERMISSIONS: 0o7777 };
+const S_IFMT = 0o170000;
+const S_IFREG = 0o100000;
+const PERMISSIONS = 0o7777;
 /** When fewer numbers than this are left, more are asked for. */
 const FEW_NUMBERS = MAX_INODE_NUMBERS / 2;
 /** Files that the namenode does not know of yet, at most; further ones are made by it. */
@@ -64,7 +66,7 @@ export class Births {
   readonly #session: Session;
   readonly #clock: Clock;
   readonly #log: Logger;
-  /** Directories in which files may be made, the one used last at the end. */
+  /** Directories in which files may be made, the one delegated last at the end. */
   readonly #delegated = new Set<number>();
   readonly #unborn = new Map<number, Unborn>();
   /** Directory → its unborn files, in the order of making. */
@@ -88,6 +90,7 @@ export class Births {
     });
   }
 
+  /** Has one told what becomes of the files that are made here. */
   attach(watcher: BirthWatcher): void {
     this.#watchers.push(watcher);
   }
@@ -228,6 +231,7 @@ export class Births {
     return withFields(directory, { size: directory.size + unborn.size, mtime, ctime });
   }
 
+  /** Nothing is brought any more. After deliver(). */
   close(): void {
     this.#timer?.clear();
   }
@@ -297,7 +301,7 @@ export class Births {
     this.#session
       .call(Namenode.takeInodeNumbers, { session: this.#session.id, count })
       .then(({ first }) => {
-        // The few that are left are given up: there are plenty.
+        // Those that are left, FEW_NUMBERS at most, are given up: there are plenty.
         this.#numbers = { next: first, end: first + count };
       })
       .catch((err: unknown) => this.#log.debug({ err: messageOf(err) }, "no numbers for new files"))
@@ -318,7 +322,3 @@ const NEW_FILE = Inode.decode(
     policy: { replicas: 1, blockSize: 1, compression: 0 },
   }).finish(),
 );
-
-function isLater(a: Timestamp, b: Timestamp): boolean {
-  return a.sec === b.sec ? a.nsec > b.nsec : a.sec > b.sec;
-}

@@ -78,6 +78,7 @@ export class Delegations {
     for (const dir of [...(this.#bySession.get(session) ?? [])]) this.#end(dir);
   }
 
+  /** The namenode ends: nobody waits any longer. */
   close(): void {
     for (const dir of [...this.#delegations.keys()]) this.#end(dir);
   }
