@@ -15,6 +15,8 @@ const SYNC_BATCH = 256;
 const SYNC_TIMEOUT_MS = 60_000;
 /** How long the only datanodes that have a block may be away, ms. */
 const AWAY_PATIENCE_MS = 30_000;
+/** Errors that say of one block only that a datanode does not have it (any more): no replica, or one that a loss of power tore. */
+const NOT_THERE = new Set(["ENOENT", "EBADMSG"]);
 /** Errors that say of a datanode only that it cannot be reached at the moment. */
 const AWAY = new Set(["ENOTCONN", "ETIMEDOUT", "ECONNREFUSED", "ECONNRESET", "EPIPE", "EHOSTUNREACH"]);
 
@@ -155,7 +157,7 @@ export class UnsyncedBlocks {
       try {
         await sync(batch);
       } catch (err) {
-        if (codeOf(err) !== "ENOENT" || batch.length === 1) throw err;
+        if (!NOT_THERE.has(codeOf(err)) || batch.length === 1) throw err;
         for (const block of batch) await sync([block]).catch(ignoreMissing);
       }
     }
@@ -187,5 +189,5 @@ export class UnsyncedBlocks {
 }
 
 function ignoreMissing(err: unknown): void {
-  if (codeOf(err) !== "ENOENT") throw err;
+  if (!NOT_THERE.has(codeOf(err))) throw err;
 }

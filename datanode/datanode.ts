@@ -10,6 +10,7 @@ import { BlockStream, DatanodeCommands, Datanode as DatanodeService } from "../p
 import type { HeartbeatRequestInit, RegisterReply, RegisterRequestInit } from "../proto/gen/types.js";
 import { type Network, webSockets } from "../proto/network.js";
 import type { LinkServer } from "../proto/server.js";
+import { AfterPowerLoss } from "./after-power-loss.js";
 import { BackgroundSync } from "./background-sync.js";
 import { ByteBudget } from "./byte-budget.js";
 import { type Disk, RealDisk } from "./disk.js";
@@ -79,6 +80,7 @@ export class Datanode {
       paths: settings.dataDirs,
       disk: options.disk ?? new RealDisk(),
       reserve: settings.reserve,
+      clock,
       log,
       random: this.#random,
       background: this.#background,
@@ -140,7 +142,7 @@ export class Datanode {
     await this.#store.open();
     this.#closers.push(() => this.#store.close());
     this.#closers.push(() => this.#background.finish());
-    const parts = await this.#assemble(auth);
+    const parts = this.#assemble(auth);
     this.#parts = parts;
     const { host, port } = this.#settings;
     const [log, clock] = [this.#log, this.#clock];
@@ -153,6 +155,8 @@ export class Datanode {
     });
     this.#server = await this.#network.listen({ host, port, dispatcher, auth, secret, log, clock, onHttp });
     this.#register(auth, parts.orders);
+    this.#closers.push(() => parts.afterPowerLoss.close());
+    parts.afterPowerLoss.start();
     for (const scrubber of parts.scrubbers) {
       this.#closers.push(() => scrubber.close());
       await scrubber.start();
@@ -161,7 +165,7 @@ export class Datanode {
     log.info({ host, port: this.#server.port, blocks: this.#store.map.size, ms }, "serving");
   }
 
-  async #assemble(auth: LinkAuth): Promise<Parts> {
+  #assemble(auth: LinkAuth): Parts {
     const [log, clock, store, identity] = [this.#log, this.#clock, this.#store, this.#identity];
     const acks = new Dispatcher();
     const pool = new LinkPool({ dispatcher: acks, auth, log, clock, dial: this.#network.dial });
@@ -189,9 +193,13 @@ export class Datanode {
       parallelTransfers: this.#settings.parallelTransfers,
       bytesPerSecond: this.#settings.transferRate,
     });
-    const bootId = await store.volumes.disk.readText("/proc/sys/kernel/random/boot_id");
     const onDoubt = orders.doubt.bind(orders);
-    const reads = new Reads({ store, pipeline, memory: this.#replies, onDoubt, bootId: bootId.trim(), clock });
+    const afterPowerLoss = new AfterPowerLoss({
+      ...{ store, verifier, clock, log },
+      bytesPerSecond: this.#settings.transferRate,
+    });
+    const sync = afterPowerLoss.sync.bind(afterPowerLoss);
+    const reads = new Reads({ store, pipeline, memory: this.#replies, onDoubt, sync, clock });
     const dispatcher = new Dispatcher()
       .serve(DatanodeService, {
         openWrite: (request, context) => pipeline.openWrite(request, context),
@@ -204,7 +212,7 @@ export class Datanode {
         },
       })
       .take(BlockStream, { packet: (header, context) => pipeline.packet(header, context) });
-    return { pipeline, orders, reads, dispatcher, scrubbers: this.#scrubbers(verifier) };
+    return { pipeline, orders, reads, afterPowerLoss, dispatcher, scrubbers: this.#scrubbers(verifier) };
   }
 
   /** One per volume: disks do not wait for one another. */
@@ -256,6 +264,7 @@ export class Datanode {
       host: advertisedHost(this.#settings),
       port: this.#server?.port ?? 0,
       rack: this.#settings.rack,
+      doubted: this.#store.doubts.unread,
       volumes: this.#store.volumes.statuses(),
       version: VERSION,
     };
@@ -264,7 +273,7 @@ export class Datanode {
   async #status(): Promise<HeartbeatRequestInit> {
     await this.#store.volumes.refreshSpace();
     const { volumes, writers, transfers, blocks } = this.figures();
-    return { volumes, writers, transfers, blocks };
+    return { volumes, writers, transfers, blocks, doubted: this.#store.doubts.unread };
   }
 
   async #registered({ datanode, cluster }: RegisterReply): Promise<void> {
@@ -293,6 +302,7 @@ interface Parts {
   readonly pipeline: Pipeline;
   readonly orders: Orders;
   readonly reads: Reads;
+  readonly afterPowerLoss: AfterPowerLoss;
   readonly dispatcher: Dispatcher;
   readonly scrubbers: readonly Scrubber[];
 }

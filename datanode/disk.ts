@@ -1,5 +1,5 @@
 import fs, { constants } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, statfs, unlink } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
@@ -34,6 +34,8 @@ export interface Disk {
   list(path: string): Promise<string[]>;
   /** Brings the names in a directory to the platter. */
   syncDirectory(path: string): Promise<void>;
+  /** When a file was written to last, or the names in a directory changed: ms since 1970. ENOENT. */
+  modified(path: string): Promise<number>;
   /** A small file. ENOENT. */
   readText(path: string): Promise<string>;
   /** Replaces a small file atomically and durably. */
@@ -74,6 +76,10 @@ export class RealDisk implements Disk {
     } finally {
       await directory.close();
     }
+  }
+
+  async modified(path: string): Promise<number> {
+    return (await stat(path)).mtimeMs;
   }
 
   readText(path: string): Promise<string> {

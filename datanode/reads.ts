@@ -33,8 +33,8 @@ export interface ReadsOptions {
   memory: ByteBudget;
   /** Told of a finalized replica that cannot be read as it should: to be verified, and reported if it is bad. */
   onDoubt: (replica: PlacedReplica) => void;
-  /** This machine's /proc/sys/kernel/random/boot_id. */
-  bootId: string;
+  /** Brings a replica to the platter. ENOENT, EBADMSG. */
+  sync: (id: number, generation: number) => Promise<void>;
   clock: Clock;
 }
 
@@ -72,7 +72,8 @@ export class Reads {
 
   /** Datanode.OpenLocal. */
   openLocal({ block, generation, bootId }: OpenLocalRequest): OpenLocalReplyInit {
-    if (bootId !== this.#options.bootId) throw new CairnError("EXDEV", "the reader is on another machine");
+    if (bootId !== this.#options.store.volumes.bootId)
+      throw new CairnError("EXDEV", "the reader is on another machine");
     const { store } = this.#options;
     const replica = store.get(block, generation);
     return { path: store.volumeOf(replica).pathOf(replica) };
@@ -85,7 +86,7 @@ export class Reads {
     const worker = async () => {
       while (next < blocks.length) {
         const { id, generation } = blocks[next++]!;
-        await this.#options.store.sync(id, generation);
+        await this.#options.sync(id, generation);
       }
     };
     await Promise.all(Array.from({ length: PARALLEL_SYNCS }, worker));

@@ -5,6 +5,7 @@ import type { ReplicaIdentity } from "../proto/digest.js";
 import { type ReplicaChange, ReplicaChangeState } from "../proto/gen/types.js";
 import type { BackgroundSync } from "./background-sync.js";
 import { BlockFile } from "./block-file.js";
+import { Doubts } from "./doubts.js";
 import { OpenFiles } from "./open-files.js";
 import { type PlacedReplica, ReplicaMap } from "./replica-map.js";
 import { UnfinishedReplica } from "./unfinished.js";
@@ -24,6 +25,8 @@ export interface StoreOptions extends Omit<VolumeSetOptions, "found" | "onFailed
 /** The replicas of this datanode and the volumes they are on. */
 export class ReplicaStore {
   readonly map = new ReplicaMap();
+  /** Replicas that a loss of power may have torn. */
+  readonly doubts = new Doubts();
   readonly volumes: VolumeSet;
   readonly #options: StoreOptions;
   readonly #log: Logger;
@@ -39,7 +42,7 @@ export class ReplicaStore {
     this.#files = new OpenFiles((r) => BlockFile.open(this.volumeOf(r), r, this.volumes.version.cluster), this.#log);
     this.volumes = new VolumeSet({
       ...options,
-      found: (volume, replica) => this.#found(volume, replica),
+      found: (volume, replica, isDoubted) => this.#found(volume, replica, isDoubted),
       onFailed: (volume, reason) => this.#drop(volume, reason),
     });
   }
@@ -124,7 +127,7 @@ export class ReplicaStore {
     if (this.map.get(replica.id)?.generation === replica.generation) this.#forget(replica);
   }
 
-  /** Brings a finalized replica and its name to the platter. ENOENT. */
+  /** Brings a finalized replica and its name to the platter, whatever is in it. ENOENT. */
   async sync(id: number, generation: number): Promise<void> {
     const replica = this.get(id, generation);
     await this.use(replica, (file) => file.sync());
@@ -138,7 +141,7 @@ export class ReplicaStore {
   }
 
   /** A crash between finalizing a newer replica and removing the older one that it replaces leaves both. */
-  #found(volume: Volume, replica: ReplicaIdentity): void {
+  #found(volume: Volume, replica: ReplicaIdentity, isDoubted: boolean): void {
     const known = this.map.get(replica.id);
     if (known !== undefined && known.generation >= replica.generation) {
       this.#stale.push({ ...replica, volume: volume.index });
@@ -149,6 +152,7 @@ export class ReplicaStore {
       this.#stale.push(known);
     }
     this.#put(volume, replica);
+    if (isDoubted) this.doubts.add(replica.id);
   }
 
   #put(volume: Volume, replica: ReplicaIdentity): void {
@@ -160,6 +164,7 @@ export class ReplicaStore {
   /** Takes a replica out of the map; its file stays. */
   #take(replica: PlacedReplica): void {
     this.map.remove(replica.id);
+    this.doubts.remove(replica.id);
     this.#files.evict(replica.id);
     this.volumeOf(replica).used -= replica.length;
   }

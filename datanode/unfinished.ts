@@ -72,6 +72,7 @@ export class UnfinishedReplica {
    * @returns the open file, which is the caller's to sync or close
    */
   async finalize(replica: ReplicaIdentity, cluster: string, sync: boolean): Promise<DiskFile> {
+    await this.volume.mark.writing();
     // With the last data in one write, when they were appended in the same turn.
     await this.#write(encodeFooter({ block: replica, cluster, table: this.table }));
     if (sync) await this.sync();

@@ -12,13 +12,15 @@ const LEVEL = Array.from({ length: FAN_OUT }, (_, n) => level(n));
 
 /**
  * Prepares a volume's folders, removes what was unfinished when the last process ended (uncommitted garbage), and lists
- * its finalized replicas. Opens no block file.
- * @param found called for every finalized replica
+ * its finalized replicas. Opens no block file, and looks at none but those that may be torn.
+ * @param since when what was written may have been torn by a loss of power, ms since 1970; undefined: nothing was
+ * @param found called for every finalized replica, with whether it was written since then
  */
 export async function scanVolume(
   { disk, path, openPath, blocksPath }: Volume,
   log: Logger,
-  found: (replica: ReplicaIdentity) => void,
+  since: number | undefined,
+  found: (replica: ReplicaIdentity, isDoubted: boolean) => void,
 ): Promise<void> {
   await disk.makeDirectory(openPath);
   for (const name of await disk.list(openPath)) await disk.unlink(join(openPath, name));
@@ -30,9 +32,11 @@ export async function scanVolume(
   });
 
   async function listReplicas(directory: string): Promise<void> {
+    // A directory that nothing was moved into since then has nothing young in it.
+    const isYoung = since !== undefined && (await disk.modified(directory)) >= since;
     for (const name of await disk.list(directory)) {
       const replica = parseReplicaName(name);
-      if (replica !== undefined) found(replica);
+      if (replica !== undefined) found(replica, isYoung && (await disk.modified(join(directory, name))) >= since);
       else log.warn({ path: join(directory, name) }, "a file that is no replica lies in a volume");
     }
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { dirname, resolve } from "node:path";
+import type { Clock } from "../common/clock.js";
 import { CairnError, codeOf, messageOf, wrap } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { ReplicaIdentity } from "../proto/digest.js";
@@ -14,6 +15,8 @@ import { readVersion, type VolumeVersion, writeVersion } from "./volume-version.
 export const MAX_VOLUMES = 255;
 /** What a footer takes of an average block, at most: set aside beside the data, as a share of it. */
 const FOOTER_SHARE = 1 / 1024;
+/** Another one after each start of the machine. */
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 /** Errors of a start that no other volume makes good: the folder is in use, or another's. */
 const FATAL = new Set(["EBUSY", "EINVAL", "EPERM"]);
 
@@ -22,11 +25,12 @@ export interface VolumeSetOptions {
   disk: Disk;
   /** Bytes of each file system to leave alone. */
   reserve: number;
+  clock: Clock;
   log: Logger;
   /** 0 <= random() < 1 */
   random: () => number;
-  /** Told of every finalized replica found at the start. */
-  found: (volume: Volume, replica: ReplicaIdentity) => void;
+  /** Told of every finalized replica found at the start, and whether a loss of power may have torn it. */
+  found: (volume: Volume, replica: ReplicaIdentity, isDoubted: boolean) => void;
   /** Told when a volume has failed and is not used any more. */
   onFailed: (volume: Volume, reason: CairnError) => void;
 }
@@ -38,13 +42,15 @@ export class VolumeSet {
   readonly #locks = new Map<Volume, () => Promise<void>>();
   readonly #probes = new Map<Volume, Promise<void>>();
   #version: VolumeVersion = { datanode: "", cluster: "" };
+  #bootId = "";
 
   /** @param options nothing is touched before open() */
   constructor(options: VolumeSetOptions) {
     this.#options = options;
-    const { disk, reserve } = options;
+    const { disk, reserve, clock } = options;
     this.all = options.paths.map(
-      (path, index) => new Volume({ index, path: resolve(path), disk, reserve, onTrouble: (v) => this.#look(v) }),
+      (path, index) =>
+        new Volume({ index, path: resolve(path), disk, reserve, clock, onTrouble: (v) => this.#look(v) }),
     );
   }
 
@@ -54,6 +60,7 @@ export class VolumeSet {
    */
   async open(): Promise<void> {
     const { disk, log, found } = this.#options;
+    this.#bootId = (await disk.readText(BOOT_ID)).trim();
     try {
       const versions = new Map<Volume, VolumeVersion | undefined>();
       for (const volume of this.all) {
@@ -63,7 +70,11 @@ export class VolumeSet {
       for (const volume of this.live) {
         await this.#orFail(volume, async () => {
           await volume.refreshSpace();
-          await scanVolume(volume, log, (replica) => found(volume, replica));
+          const { sinceMs, bad } = await volume.mark.open(this.#bootId);
+          const isBad = new Set(bad);
+          const note = (replica: ReplicaIdentity, isYoung: boolean) =>
+            found(volume, replica, isYoung || isBad.has(replica.id));
+          await scanVolume(volume, log, sinceMs, note);
           if (versions.get(volume) === undefined) await writeVersion(disk, volume.path, this.#version);
         });
       }
@@ -82,6 +93,11 @@ export class VolumeSet {
   /** The volumes in use. */
   get live(): Volume[] {
     return this.all.filter((v) => v.failure === undefined);
+  }
+
+  /** This boot of the machine, as the kernel names it. */
+  get bootId(): string {
+    return this.#bootId;
   }
 
   /** Whose the volumes are. */
@@ -123,6 +139,7 @@ export class VolumeSet {
   /** Gives up the locks. Nothing may be under way. */
   async close(): Promise<void> {
     await Promise.all(this.#probes.values());
+    await Promise.all(this.all.map((volume) => volume.mark.close()));
     for (const unlock of this.#locks.values()) await unlock();
     this.#locks.clear();
   }

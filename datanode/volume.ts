@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { dirname, join } from "node:path";
+import type { Clock } from "../common/clock.js";
 import { CairnError, codeOf, wrap } from "../common/errors.js";
 import { KIB } from "../common/limits.js";
 import { readFully } from "../proto/block-footer.js";
 import type { ReplicaIdentity } from "../proto/digest.js";
 import type { VolumeStatus } from "../proto/gen/types.js";
+import { BootMark } from "./boot-mark.js";
 import { DirectorySyncs } from "./directory-syncs.js";
 import type { Disk, DiskFile } from "./disk.js";
 import { replicaDirectory, replicaName } from "./replica-name.js";
@@ -22,6 +24,7 @@ export interface VolumeOptions {
   disk: Disk;
   /** Bytes of the file system to leave alone. */
   reserve: number;
+  clock: Clock;
   /** Told of an error that a sound disk does not give. */
   onTrouble: (volume: Volume, err: CairnError) => void;
 }
@@ -32,6 +35,8 @@ export class Volume {
   readonly path: string;
   readonly disk: Disk;
   readonly space: Space;
+  /** Since when what was written to it may not be on the platter. */
+  readonly mark: BootMark;
   /** Where unfinished replicas are. */
   readonly openPath: string;
   /** Where finalized ones are. */
@@ -50,6 +55,7 @@ export class Volume {
     this.path = options.path;
     this.disk = options.disk;
     this.space = new Space(options.path, options.reserve);
+    this.mark = new BootMark(options.disk, options.path, options.clock);
     this.openPath = join(options.path, "open");
     this.blocksPath = join(options.path, "blocks");
     this.#onTrouble = options.onTrouble;

@@ -13,7 +13,10 @@ export type Standing = "serving" | "leaving" | "resting" | "absent" | "dead";
 /** What the replicas on a datanode are worth now. */
 export interface Trust {
   standing(datanode: number): Standing;
-  /** It is connected, has confirmed its replicas since, and is no flapping one: what may be deleted elsewhere can rely on them. */
+  /**
+   * It is connected, has confirmed its replicas since, read those that a loss of power may have torn, and is no flapping one: what may be
+   * deleted elsewhere can rely on them.
+   */
   isSure(datanode: number): boolean;
   rackOf(datanode: number): string;
   /** Racks with datanodes in service that are not dead. */

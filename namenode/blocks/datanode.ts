@@ -55,6 +55,8 @@ export class Datanode {
   /** Open write streams, replicas it has: as of the last heartbeat. */
   writers = 0;
   blocks = 0;
+  /** Replicas that a loss of power may have torn, as it last said. */
+  doubted = 0;
   readonly promises = new Promises();
   /** Its reports are worked off in the order in which they came. */
   readonly reports = new Serial();

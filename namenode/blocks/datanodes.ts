@@ -102,6 +102,7 @@ export class Datanodes implements Trust {
     return (
       datanode?.commands !== undefined &&
       datanode.report.step === "done" &&
+      datanode.doubted === 0 &&
       datanode.flapping.isSteady(this.#clock.monotonic())
     );
   }

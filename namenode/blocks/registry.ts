@@ -65,6 +65,7 @@ export class Registry {
     const datanode = this.#datanodes.get(id)!;
     if (!link.isOpen) throw new CairnError("ENOTCONN", `the ${who} was gone before it was registered`);
     datanode.version = request.version;
+    datanode.doubted = request.doubted;
     datanode.setVolumes(request.volumes);
     this.#datanodes.connected(datanode, link);
     return { datanode: id, cluster, heartbeatMs: this.#settings.heartbeatMs };
@@ -77,6 +78,7 @@ export class Registry {
     datanode.setVolumes(request.volumes);
     datanode.writers = request.writers;
     datanode.blocks = request.blocks;
+    datanode.doubted = request.doubted;
     datanode.lastHeartbeatMs = this.#clock.now();
     this.#datanodes.heard(datanode, "its heartbeats are back");
     return { fullReport: this.#wantsReport(datanode) };

@@ -3,7 +3,7 @@ import { CairnError } from "../../common/errors.js";
 import type { Disk, DiskFile } from "../../datanode/disk.js";
 import type { Process } from "./machine.js";
 import type { Random } from "./random.js";
-import type { Time } from "./time.js";
+import { EPOCH_MS, type Time } from "./time.js";
 
 /** How long an operation takes, ms: least and most; and a sync. */
 const OPERATION_MS = [0.01, 0.2] as const;
@@ -13,6 +13,8 @@ interface File {
   /** As the kernel has it. */
   data: Buffer;
   length: number;
+  /** When it was last written to, ms since 1970. */
+  modified: number;
   /** As the platter has it, but for what `unsynced` says. */
   durable: Buffer;
   /** Writes since the last sync, in order: any of them may have got to the platter, the last one in part. */
@@ -23,6 +25,8 @@ interface File {
 interface Directory {
   readonly names: Map<string, File | "directory">;
   durable: Map<string, File | "directory">;
+  /** When its names last changed, ms since 1970. */
+  modified: number;
 }
 
 /**
@@ -33,7 +37,7 @@ export type Fate = "worst" | number;
 
 /** The disks of one machine. They outlive its processes; what was not synced does not outlive its power. */
 export class Platter {
-  readonly #directories = new Map<string, Directory>([["/", { names: new Map(), durable: new Map() }]]);
+  readonly #directories = new Map<string, Directory>([["/", newDirectory(0)]]);
   readonly #random: Random;
   readonly #locks = new Map<string, Process>();
   /** Bytes that all files may have. */
@@ -51,6 +55,9 @@ export class Platter {
     this.#random = random;
   }
 
+  /** How often the power has gone. */
+  boots = 1;
+
   /** Bytes of all files. */
   used = 0;
 
@@ -66,6 +73,7 @@ export class Platter {
 
   /** The power goes. What was not synced meets its fate, names and bytes each their own. */
   losePower(fate: Fate = 0.5): void {
+    this.boots++;
     for (const directory of this.#directories.values()) {
       const changed = new Set([...directory.names.keys(), ...directory.durable.keys()]);
       for (const name of changed) {
@@ -100,12 +108,12 @@ export class Platter {
     return directory;
   }
 
-  makeDirectory(path: string): boolean {
+  makeDirectory(path: string, now = 0): boolean {
     if (this.#directories.has(path)) return false;
     const above = dirname(path);
-    this.makeDirectory(above);
+    this.makeDirectory(above, now);
     this.directory(above).names.set(path.slice(path.lastIndexOf("/") + 1), "directory");
-    this.#directories.set(path, { names: new Map(), durable: new Map() });
+    this.#directories.set(path, newDirectory(now));
     return true;
   }
 
@@ -158,14 +166,16 @@ export class SimDisk implements Disk {
 
   open(path: string, how: "create" | "read" | "write"): Promise<DiskFile> {
     const open = () => {
-      const { names } = this.#platter.directory(dirname(path));
+      const directory = this.#platter.directory(dirname(path));
+      const { names } = directory;
       const name = nameOf(path);
       let file = names.get(name);
       if (file === "directory") throw new CairnError("EISDIR", `open ${path}`);
       if (how === "create") {
         if (file !== undefined) throw new CairnError("EEXIST", `create ${path}`);
-        file = { data: Buffer.alloc(0), length: 0, durable: Buffer.alloc(0), unsynced: [] };
+        file = { data: Buffer.alloc(0), length: 0, modified: this.#now, durable: Buffer.alloc(0), unsynced: [] };
         names.set(name, file);
+        directory.modified = this.#now;
       }
       if (file === undefined) throw new CairnError("ENOENT", `open ${path}`);
       return this.#file(path, file);
@@ -175,29 +185,32 @@ export class SimDisk implements Disk {
 
   rename(from: string, to: string): Promise<void> {
     return this.#change("rename", to, () => {
-      const source = this.#platter.directory(dirname(from)).names;
-      const file = source.get(nameOf(from));
+      const source = this.#platter.directory(dirname(from));
+      const file = source.names.get(nameOf(from));
       if (file === undefined) throw new CairnError("ENOENT", `rename ${from}`);
-      const target = this.#platter.directory(dirname(to)).names;
-      const replaced = target.get(nameOf(to));
+      const target = this.#platter.directory(dirname(to));
+      const replaced = target.names.get(nameOf(to));
       if (replaced !== undefined && replaced !== "directory") this.#platter.used -= replaced.length;
-      source.delete(nameOf(from));
-      target.set(nameOf(to), file);
+      source.names.delete(nameOf(from));
+      target.names.set(nameOf(to), file);
+      source.modified = this.#now;
+      target.modified = this.#now;
     });
   }
 
   unlink(path: string): Promise<void> {
     return this.#change("unlink", path, () => {
-      const { names } = this.#platter.directory(dirname(path));
-      const file = names.get(nameOf(path));
+      const directory = this.#platter.directory(dirname(path));
+      const file = directory.names.get(nameOf(path));
       if (file === undefined || file === "directory") throw new CairnError("ENOENT", `unlink ${path}`);
-      names.delete(nameOf(path));
+      directory.names.delete(nameOf(path));
+      directory.modified = this.#now;
       this.#platter.used -= file.length;
     });
   }
 
   makeDirectory(path: string): Promise<boolean> {
-    return this.#change("mkdir", path, () => this.#platter.makeDirectory(path));
+    return this.#change("mkdir", path, () => this.#platter.makeDirectory(path, this.#now));
   }
 
   list(path: string): Promise<string[]> {
@@ -208,8 +221,17 @@ export class SimDisk implements Disk {
     return this.#change("fsyncdir", path, () => this.#syncNames(path), SYNC_MS);
   }
 
+  modified(path: string): Promise<number> {
+    return this.#do("stat", path, () => {
+      const found = this.#platter.directory(dirname(path)).names.get(nameOf(path));
+      if (found === undefined) throw new CairnError("ENOENT", `stat ${path}`);
+      return found === "directory" ? this.#platter.directory(path).modified : found.modified;
+    });
+  }
+
   async readText(path: string): Promise<string> {
-    if (path === "/proc/sys/kernel/random/boot_id") return `boot of ${this.#process.machine.name}`;
+    if (path === "/proc/sys/kernel/random/boot_id")
+      return `boot ${this.#platter.boots} of ${this.#process.machine.name}`;
     return this.#do("readText", path, () => {
       const file = this.#platter.directory(dirname(path)).names.get(nameOf(path));
       if (file === undefined || file === "directory") throw new CairnError("ENOENT", `read ${path}`);
@@ -223,7 +245,7 @@ export class SimDisk implements Disk {
       path,
       () => {
         const data = Buffer.from(text);
-        const file = { data, length: data.length, durable: Buffer.from(data), unsynced: [] };
+        const file = { data, length: data.length, modified: this.#now, durable: Buffer.from(data), unsynced: [] };
         this.#platter.directory(dirname(path)).names.set(nameOf(path), file);
         this.#syncNames(dirname(path));
       },
@@ -243,6 +265,11 @@ export class SimDisk implements Disk {
     return async () => this.#platter.unlock(path);
   }
 
+  /** As the machine's clock has it, ms since 1970. */
+  get #now(): number {
+    return EPOCH_MS + this.#process.wallOffset + Math.floor(this.#time.now);
+  }
+
   #file(path: string, file: File): DiskFile {
     return {
       write: (buffers, position) => {
@@ -260,6 +287,7 @@ export class SimDisk implements Disk {
           }
           bytes.copy(file.data, position);
           file.length = Math.max(file.length, end);
+          file.modified = this.#now;
           file.unsynced.push({ at: position, bytes });
         });
       },
@@ -339,6 +367,10 @@ export class SimDisk implements Disk {
       );
     });
   }
+}
+
+function newDirectory(modified: number): Directory {
+  return { names: new Map(), durable: new Map(), modified };
 }
 
 function nameOf(path: string): string {

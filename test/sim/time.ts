@@ -7,7 +7,7 @@ interface Event {
 }
 
 /** Milliseconds since 1970 when a simulation begins. */
-const EPOCH_MS = 1_700_000_000_000;
+export const EPOCH_MS = 1_700_000_000_000;
 
 /** The shortest time that anybody waits who waits at all, ms: less may be lost in the rounding, and never pass. */
 const TICK_MS = 0.001;
