@@ -1,5 +1,6 @@
 import type { Timer } from "../common/clock.js";
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
+import { evictOldest } from "../common/evict.js";
 import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { Extent, Inode, LocatedBlock } from "../proto/gen/types.js";
@@ -63,7 +64,7 @@ export class Compactor {
     const before = this.#files.get(ino)?.pieces ?? 0;
     this.#files.delete(ino);
     this.#files.set(ino, { inode, pieces: before + pieces, at: this.#io.clock.monotonic() });
-    if (this.#files.size > MAX_FILES) this.#files.delete(this.#files.keys().next().value!);
+    evictOldest(this.#files, MAX_FILES);
     if (before + pieces >= MIN_SAVED) this.#schedule();
   }
 

@@ -1,4 +1,5 @@
 import { CairnError, codeOf, messageOf } from "../common/errors.js";
+import { evictOldest } from "../common/evict.js";
 import { MAX_EXTENTS_PAGE, MAX_FILE_SIZE } from "../common/limits.js";
 import { Datanode, Namenode } from "../proto/gen/services.js";
 import type { Block, DatanodeAddress, GetExtentsReply, Inode } from "../proto/gen/types.js";
@@ -81,7 +82,7 @@ export class UnsyncedBlocks {
     this.#sync(ino).catch((err) => {
       this.#io.log.warn({ ino, err: messageOf(err) }, "blocks may not be on the platter");
       this.#failures.set(ino, err);
-      if (this.#failures.size > MAX_UNSYNCED) this.#failures.delete(this.#failures.keys().next().value!);
+      evictOldest(this.#failures, MAX_UNSYNCED);
     });
   }
 
@@ -143,7 +144,7 @@ export class UnsyncedBlocks {
     this.#covered.delete(ino);
     this.#covered.set(ino, version);
     // One that is forgotten is only synced whole once more.
-    if (this.#covered.size > MAX_UNSYNCED) this.#covered.delete(this.#covered.keys().next().value!);
+    evictOldest(this.#covered, MAX_UNSYNCED);
   }
 
   async #syncOn({ host, port }: DatanodeAddress, blocks: readonly Block[], synced: Set<number>): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Watch } from "../client/contract.js";
 import { isSameTime, type Timestamp } from "../common/clock.js";
+import { evictOldest } from "../common/evict.js";
 import type { Inode } from "../proto/gen/types.js";
 import { withFields } from "../proto/with-fields.js";
 import { type Meaning, Names } from "./names.js";
@@ -129,7 +130,7 @@ export class MetadataCache {
     const kept = inode.target.length > 0 ? withFields(inode, { target: Buffer.from(inode.target) }) : inode;
     const { told, pages } = cached ?? {};
     this.#inodes.set(ino, { inode: kept, believed: true, complete: true, told, pages });
-    if (this.#inodes.size > this.#maxInodes) this.#forgetInode(this.#inodes.keys().next().value!);
+    evictOldest(this.#inodes, this.#maxInodes, (oldest) => this.#forgetInode(oldest));
     return true;
   }
 

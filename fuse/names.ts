@@ -1,3 +1,4 @@
+import { roomy } from "../common/evict.js";
 import { SNAPSHOTS } from "../common/snapshots.js";
 
 /** Names and directories that are remembered, at most. */
@@ -104,17 +105,22 @@ export class Names {
   }
 
   #shrink(): void {
-    while (this.#count > this.#max) {
-      const [dir, directory] = this.#directories.entries().next().value as [number, Directory];
+    if (this.#count <= this.#max) return;
+    const rest = roomy(this.#max);
+    for (const [dir, directory] of this.#directories) {
+      if (this.#count <= rest) return;
       if (this.#directories.size > 1) this.forgetDirectory(dir);
-      else {
-        const [oldest] = directory.names.keys();
-        if (oldest === undefined) return;
-        directory.names.delete(oldest);
-        directory.complete = false;
-        this.#count--;
-      }
+      else this.#forgetOldest(directory, this.#count - rest);
       this.#evicted(dir);
+    }
+  }
+
+  #forgetOldest(directory: Directory, many: number): void {
+    directory.complete = false;
+    for (const name of directory.names.keys()) {
+      if (many-- === 0) return;
+      directory.names.delete(name);
+      this.#count--;
     }
   }
 }

@@ -3,6 +3,7 @@ import type { Metadata } from "../client/contract.js";
 import { trashFolder } from "../client/trash.js";
 import type { Clock } from "../common/clock.js";
 import { CairnError, codeOf } from "../common/errors.js";
+import { evictOldest } from "../common/evict.js";
 import { MAX_DIRECTORY_PAGE, ROOT_INO } from "../common/limits.js";
 import { dayOf, TRASH } from "../common/trash.js";
 import { isDirectory } from "./inode.js";
@@ -107,7 +108,7 @@ export class MountTrash {
     const folder = isInTrash ? undefined : await trashFolder(meta, owner, clock.now(), path);
     this.#folders.delete(key);
     this.#folders.set(key, { folder, until: clock.monotonic() + FOLDER_MS });
-    if (this.#folders.size > MAX_FOLDERS) this.#folders.delete(this.#folders.keys().next().value!);
+    evictOldest(this.#folders, MAX_FOLDERS);
     return folder;
   }
 
@@ -146,7 +147,7 @@ export class MountTrash {
   #saw(place: Place, ino: number): void {
     this.#places.delete(ino);
     this.#places.set(ino, place);
-    if (this.#places.size > MAX_PLACES) this.#places.delete(this.#places.keys().next().value!);
+    evictOldest(this.#places, MAX_PLACES);
   }
 
   /** The cluster's number of an inode of the mount. */
