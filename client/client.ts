@@ -16,6 +16,7 @@ import { CachedBlocks } from "./cached-blocks.js";
 import { Compactor } from "./compactor.js";
 import { Content, type ContentContext } from "./content.js";
 import type { CairnClient, Changes, FileContent, FileLocks, Metadata, Watch } from "./contract.js";
+import { FilesAhead } from "./files-ahead.js";
 import { DatanodeHealth } from "./health.js";
 import type { ClientIo } from "./io.js";
 import { LocalBlocks } from "./local-blocks.js";
@@ -154,6 +155,7 @@ class Client implements CairnClient {
     this.#context = {
       ...reading,
       io,
+      ahead: new FilesAhead(io, reading.blocks),
       unsynced: new UnsyncedBlocks(io),
       compactor: new Compactor(io, reading.blocks, (inode) => this.#contents.get(inode.ino)?.refreshed(inode)),
       released: ({ ino }) => this.#contents.delete(ino),
@@ -164,6 +166,7 @@ class Client implements CairnClient {
     io.session.watch.attach({
       changed: (changes) => this.#changed(changes),
       missed: () => {
+        this.#context.ahead.forgetAll();
         for (const content of this.#contents.values()) content.changed();
       },
       openInodes: () => [],
@@ -197,8 +200,16 @@ class Client implements CairnClient {
     return content;
   }
 
-  #changed({ contents }: Changes): void {
-    for (const ino of contents) this.#contents.get(ino)?.changed();
+  readAhead(inodes: readonly Inode[]): void {
+    if (!this.#closed) this.#context.ahead.ask(inodes);
+  }
+
+  #changed({ attributes, contents }: Changes): void {
+    for (const ino of attributes) this.#context.ahead.forget(ino);
+    for (const ino of contents) {
+      this.#context.ahead.forget(ino);
+      this.#contents.get(ino)?.changed();
+    }
   }
 
   async close(): Promise<void> {

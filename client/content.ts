@@ -11,6 +11,7 @@ import type { Compactor } from "./compactor.js";
 import type { Allocation, AttributeChange, Copied, FileContent } from "./contract.js";
 import { FileReader } from "./file-reader.js";
 import { FileWriter } from "./file-writer.js";
+import type { FilesAhead } from "./files-ahead.js";
 import type { ClientIo } from "./io.js";
 import { Patience } from "./patience.js";
 import { seekData, seekHole } from "./seek.js";
@@ -20,6 +21,7 @@ import type { UnsyncedBlocks } from "./unsynced.js";
 export interface ContentContext {
   readonly io: ClientIo;
   readonly blocks: CachedBlocks;
+  readonly ahead: FilesAhead;
   readonly unsynced: UnsyncedBlocks;
   readonly compactor: Compactor;
   /** How long a read looks for a replica that can be read, ms. */
@@ -80,7 +82,7 @@ export class Content implements FileContent {
   }
 
   willRead(): void {
-    this.#reader.expect();
+    this.#reader.expect(this.#context.ahead.take(this.#reader.inode));
   }
 
   refreshed(inode: Inode): void {

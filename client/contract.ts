@@ -331,6 +331,11 @@ export interface CairnClient {
   readonly trashMs: number;
   /** The content of a regular file: the same object for the same inode, counted. Close-to-open: sees all commits so far. */
   open(inode: Inode): FileContent;
+  /**
+   * These small files are likely to be opened and read soon: what must be asked for that is asked now, in one call for all of them, and
+   * kept in memory that is bounded until one is opened or changes. A hint, which never fails. At most MAX_AHEAD + 1.
+   */
+  readAhead(inodes: readonly Inode[]): void;
   /** Flushes every open file, ends the session, closes all connections. */
   close(): Promise<void>;
 }

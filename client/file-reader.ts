@@ -8,6 +8,7 @@ import type { Located } from "./block-reader.js";
 import type { BlockSource, CachedBlocks } from "./cached-blocks.js";
 import { ExtentMap, type Piece } from "./extent-map.js";
 import type { Layer } from "./file-writer.js";
+import type { Known } from "./files-ahead.js";
 import type { ClientIo } from "./io.js";
 import { ReadAhead } from "./read-ahead.js";
 import type { Run } from "./seek.js";
@@ -81,10 +82,13 @@ export class FileReader {
     this.#extents.cut(from, to);
   }
 
-  /** The file is about to be read: what must be asked for that is asked now. */
-  expect(): void {
+  /**
+   * The file is about to be read: what must be asked for that is asked now.
+   * @param known what was read ahead of it, or is on its way
+   */
+  expect(known: Promise<Known> | Known): void {
     if (this.#asked !== undefined || this.#extents.count > 0 || this.#inode.size === 0) return;
-    this.#asked = this.#ask(0, this.#inode.size)
+    this.#asked = this.#learnAll(known)
       .catch(() => undefined) // the read asks again, and throws what comes of that
       .finally(() => {
         this.#asked = undefined;
@@ -144,6 +148,13 @@ export class FileReader {
       if (gap === undefined) return pieces;
       await (this.#asked ?? this.#ask(gap, Math.max(this.#inode.size, to)));
     }
+  }
+
+  /** Learns all pieces from what was asked ahead, unless it has come to nothing, or the file has changed since. */
+  async #learnAll(ahead: Promise<Known> | Known): Promise<void> {
+    const known = await ahead;
+    if (known?.inode.version === this.#inode.version) this.#take(known, 0);
+    else await this.#ask(0, this.#inode.size);
   }
 
   /** Asks for the pieces from a position on, as many as a page holds. */

@@ -47,6 +47,8 @@ export const INLINE_BLOCKS = 2 ** 52;
 export const MAX_INLINE = CHUNK_SIZE;
 /** Bytes of inline blocks in one Commit, and in one GetExtents reply, at most. */
 export const MAX_INLINE_PAGE = 512 * KIB;
+/** Files whose content one GetExtents may ask for besides its own. */
+export const MAX_AHEAD = 64;
 /** Extents in one Commit. A writer with more commits in parts. */
 export const MAX_COMMIT_EXTENTS = 8192;
 /** Inode numbers that a client may take at a time. */

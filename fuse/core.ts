@@ -17,6 +17,7 @@ import { Holds } from "./holds.js";
 import { isDirectory, isRegular, statisticsOf } from "./inode.js";
 import { Listing } from "./listing.js";
 import { type LockAsked, MountLocks } from "./locks.js";
+import { Neighbours } from "./neighbours.js";
 import { Nursery } from "./nursery.js";
 import type { MountTrash } from "./trash.js";
 
@@ -65,6 +66,7 @@ export class FileSystem {
   readonly #watching: Watching;
   readonly #trash: MountTrash | undefined;
   readonly #nursery: Nursery;
+  readonly #neighbours: Neighbours;
   readonly #directories = new HandleTable<{ ino: number; stream: DirectoryStream }>();
 
   constructor(options: FileSystemParts) {
@@ -82,7 +84,9 @@ export class FileSystem {
     const policy = options.accessTimes ?? { files: true, directories: true };
     this.#clock = clock;
     this.#accesses = new AccessTimes({ meta: client.meta, cache: this.#cache, clock, log, policy });
-    this.#files = new FileHandles(client, this.#cache, this.#holds, this.#accesses, log);
+    const [cache, holds, accesses] = [this.#cache, this.#holds, this.#accesses];
+    this.#neighbours = new Neighbours(client, cache, clock);
+    this.#files = new FileHandles(client, { cache, holds, accesses, neighbours: this.#neighbours, log });
     this.#nursery = new Nursery({ meta: client.meta, cache: this.#cache, watching: this.#watching });
     const refresh = async (ino: number) => this.#files.refreshed(await this.#ask(ino));
     this.#locks = new MountLocks(client.locks, this.#files, refresh, log);
@@ -523,7 +527,7 @@ export class FileSystem {
     this.#directories.reserve();
     const inode = this.#cache.ownership(ino) ?? (await this.#ask(ino));
     if (!isDirectory(inode)) throw new CairnError("ENOTDIR", `open inode ${ino} as a directory`);
-    const listing = new Listing(this.#client.meta, this.#cache, ino);
+    const listing = new Listing(this.#client.meta, this.#cache, this.#neighbours, ino);
     const stream = new DirectoryStream((after) => listing.page(after));
     this.#holds.pin(ino);
     return this.#directories.add({ ino, stream });

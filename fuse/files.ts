@@ -8,6 +8,7 @@ import type { AccessTimes, Reader } from "./access-times.js";
 import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
 import type { Holds } from "./holds.js";
+import type { Neighbours } from "./neighbours.js";
 import { OpenFile, type Share } from "./open-files.js";
 import type { AttributeUpdate, Opened } from "./types.js";
 
@@ -24,22 +25,33 @@ interface FileHandle extends Reader {
   lost: boolean;
 }
 
+/** What the files of a mount share with the rest of it. */
+export interface FileHandlesParts {
+  readonly cache: MetadataCache;
+  readonly holds: Holds;
+  readonly accesses: AccessTimes;
+  readonly neighbours: Neighbours;
+  readonly log: Logger;
+}
+
 /** The open regular files of a mount: handles, and the content that the handles of one inode share. */
 export class FileHandles {
   readonly #client: CairnClient;
   readonly #cache: MetadataCache;
   readonly #holds: Holds;
   readonly #accesses: AccessTimes;
+  readonly #neighbours: Neighbours;
   readonly #log: Logger;
   readonly #handles = new HandleTable<FileHandle>();
   readonly #files = new Map<number, OpenFile>();
 
-  constructor(client: CairnClient, cache: MetadataCache, holds: Holds, accesses: AccessTimes, log: Logger) {
+  constructor(client: CairnClient, parts: FileHandlesParts) {
     this.#client = client;
-    this.#cache = cache;
-    this.#holds = holds;
-    this.#accesses = accesses;
-    this.#log = log;
+    this.#cache = parts.cache;
+    this.#holds = parts.holds;
+    this.#accesses = parts.accesses;
+    this.#neighbours = parts.neighbours;
+    this.#log = parts.log;
   }
 
   /** Opens a file whose attributes have just been asked for. */
@@ -73,7 +85,10 @@ export class FileHandles {
     // Of reads from its own pages the kernel does not tell: that somebody opens them, to read, counts as one.
     const accessed = kept && access === O_RDONLY && this.#accessed(open);
     // Small files come with the answer: their bytes are on the way while the kernel gets round to asking for them.
-    if (access === O_RDONLY && !kept && inode.inline > 0) content.willRead();
+    if (access === O_RDONLY && !kept && inode.inline > 0) {
+      this.#neighbours.opened(inode);
+      content.willRead();
+    }
     try {
       if ((flags & O_TRUNC) !== 0) await this.#truncate(file, 0);
     } catch (err) {

@@ -1,5 +1,6 @@
 import type { DirectoryPage, Metadata, Name } from "../client/contract.js";
 import type { MetadataCache, Question } from "./cache.js";
+import type { Neighbours } from "./neighbours.js";
 
 /** Entries asked of the namenode at once when a directory is read. */
 const DIRECTORY_PAGE = 1000;
@@ -11,13 +12,21 @@ const DIRECTORY_PAGE = 1000;
 export class Listing {
   readonly #meta: Pick<Metadata, "readDirectory">;
   readonly #cache: MetadataCache;
+  readonly #neighbours: Pick<Neighbours, "listed">;
   readonly #ino: number;
   /** A reading from the first page on: when it began, and where it has got to. */
   #whole: { readonly question: Question; readonly after: Name } | undefined;
 
-  constructor(meta: Pick<Metadata, "readDirectory">, cache: MetadataCache, ino: number) {
+  /** @param neighbours told of the order of the entries */
+  constructor(
+    meta: Pick<Metadata, "readDirectory">,
+    cache: MetadataCache,
+    neighbours: Pick<Neighbours, "listed">,
+    ino: number,
+  ) {
     this.#meta = meta;
     this.#cache = cache;
+    this.#neighbours = neighbours;
     this.#ino = ino;
   }
 
@@ -33,6 +42,7 @@ export class Listing {
       this.#cache.putInode(inode, question);
       this.#cache.putDentry(this.#ino, Buffer.from(name), inode.ino, question);
     }
+    this.#neighbours.listed(this.#ino, after, page.entries, page.more);
     const last = page.entries.at(-1)?.name;
     if (whole !== undefined && !page.more) this.#cache.completeDirectory(this.#ino, whole.question);
     else if (whole !== undefined && last !== undefined) this.#whole = { question: whole.question, after: last };

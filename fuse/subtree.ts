@@ -42,6 +42,7 @@ export async function subtree(client: CairnClient, path: string): Promise<CairnC
     policy: client.policy,
     trashMs: client.trashMs,
     open: (inode) => client.open(inode),
+    readAhead: (inodes) => client.readAhead(inodes),
     close: () => client.close(),
   };
 }

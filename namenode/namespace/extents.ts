@@ -10,10 +10,12 @@ export const endOf = ({ offset, length }: Extent): number => offset + length;
 /** The extents of a file that touch [from, to), in order, whole. */
 export function* touching(kv: KeyValue, ino: number, from: number, to: number): IterableIterator<Extent> {
   if (from >= to) return;
-  for (const [key, value] of kv.range({ ...extentsWithin(ino, 0, from), reverse: true })) {
-    const before = extentOf(key, value);
-    if (endOf(before) > from) yield before;
-    break;
+  if (from > 0) {
+    for (const [key, value] of kv.range({ ...extentsWithin(ino, 0, from), reverse: true })) {
+      const before = extentOf(key, value);
+      if (endOf(before) > from) yield before;
+      break;
+    }
   }
   for (const [key, value] of kv.range(extentsWithin(ino, from, to))) yield extentOf(key, value);
 }

@@ -80,6 +80,21 @@ describe("two mounts of one cluster", function () {
     await seen("all gone", async () => (await fs.readdir(b)).length === 0);
   });
 
+  it("see what the other has written to a file that was read ahead", async () => {
+    const names = Array.from({ length: 40 }, (_, i) => `f${10 + i}`);
+    await fs.mkdir(join(a, "small"));
+    for (const name of names) await fs.writeFile(join(a, "small", name), `old ${name}`);
+    await seen("all names", async () => (await fs.readdir(join(b, "small"))).length === names.length);
+    const read = (name: string) => fs.readFile(join(b, "small", name), "utf8");
+    for (const name of names.slice(0, 8)) expect(await read(name)).to.equal(`old ${name}`);
+    // Of those that follow some have come along by now.
+    for (const name of names.slice(8)) await fs.writeFile(join(a, "small", name), `new ${name}`);
+    for (const name of names.slice(8))
+      await seen(`what ${name} is now`, async () => (await read(name)) === `new ${name}`);
+    await fs.rm(join(a, "small"), { recursive: true });
+    await seen("all gone", async () => !(await exists(join(b, "small"))));
+  });
+
   it("give a name to one of two who want it for themselves, also in a directory that one of them has had alone", async () => {
     const taken: string[] = [];
     const want = (mount: string, dir: string) =>

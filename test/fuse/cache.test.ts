@@ -191,14 +191,15 @@ describe("fuse Listing", () => {
     let unwatched = false;
     const entries = [{ name: a, inode: inode(5) }];
     const readDirectory = async () => ({ entries, more: false, unwatched });
-    await new Listing({ readDirectory }, cache, 1).page(Buffer.alloc(0));
+    const neighbours = { listed: () => {} };
+    await new Listing({ readDirectory }, cache, neighbours, 1).page(Buffer.alloc(0));
     expect([cache.inode(5)?.ino, cache.dentry(1, a), cache.dentry(1, Buffer.from("b"))]).to.deep.equal([
       5,
       5,
       "absent",
     ]);
     unwatched = true;
-    const page = await new Listing({ readDirectory }, cache, 2).page(Buffer.alloc(0));
+    const page = await new Listing({ readDirectory }, cache, neighbours, 2).page(Buffer.alloc(0));
     expect(page.entries).to.equal(entries);
     expect([cache.dentry(2, a), cache.dentry(2, Buffer.from("b"))]).to.deep.equal([undefined, undefined]);
   });

@@ -1,6 +1,6 @@
 import { type ExtentMap, ExtentMap as Extents, type Piece } from "../../client/extent-map.js";
 import { CairnError } from "../../common/errors.js";
-import { CHUNK_SIZE, INLINE_BLOCKS, MAX_EXTENTS_PAGE, MIB, ROOT_INO } from "../../common/limits.js";
+import { CHUNK_SIZE, INLINE_BLOCKS, MAX_EXTENTS_PAGE, MAX_FILE_SIZE, MIB, ROOT_INO } from "../../common/limits.js";
 import { silentLogger } from "../../common/log.js";
 import { LinkAuth } from "../../proto/auth.js";
 import { Dispatcher, type Handler } from "../../proto/dispatch.js";
@@ -10,6 +10,7 @@ import type {
   CallId,
   DatanodeAddress,
   ExtentInit,
+  GetExtentsRequest,
   InlineBlock,
   Inode,
   LocatedBlock,
@@ -52,6 +53,8 @@ export class FakeNamenode {
   /** Whether inline blocks come along with extents. */
   inlineAlong = true;
   readonly inline = new Map<number, InlineBlock>();
+  /** Of each GetExtents, what it asked for ahead. */
+  readonly ahead: number[][] = [];
   /** Called with the id of each change. */
   onCall: (call: CallId) => void = () => {};
   /** Called before each call is handled: what it throws is the answer. */
@@ -173,6 +176,23 @@ export class FakeNamenode {
     return node;
   }
 
+  /** The extents that touch a range of a file. */
+  #extents({ ino, offset, length, limit }: Omit<GetExtentsRequest, "host" | "ahead">) {
+    const { inode, extents } = this.#get(ino);
+    const found: ExtentInit[] = [];
+    const most = Math.min(limit, this.extentsPage);
+    let covered = offset + length;
+    extents.visit(offset, offset + length, (p) => {
+      if (found.length < most) {
+        found.push({ offset: p.offset, length: p.length, block: p.source, blockOffset: p.at });
+      } else covered = Math.min(covered, p.offset);
+    });
+    const ids = [...new Set(found.map((e) => e.block!))];
+    const blocks = ids.map((id) => this.#locate(id));
+    const inline = ids.flatMap((id) => (this.inlineAlong ? (this.inline.get(id) ?? []) : []));
+    return { inode: { ...inode }, extents: found, blocks, covered, inline };
+  }
+
   #child(dir: number, name: Uint8Array): Node {
     const ino = this.#get(dir).names.get(Buffer.from(name).toString("latin1"));
     if (ino === undefined) throw new CairnError("ENOENT", `no ${Buffer.from(name)}`);
@@ -287,20 +307,13 @@ export class FakeNamenode {
         if (inline === undefined) throw new CairnError("ESTALE", `inline block ${block} is gone`);
         return inline;
       },
-      getExtents: ({ ino, offset, length, limit }) => {
-        const { inode, extents } = this.#get(ino);
-        const found: ExtentInit[] = [];
-        const most = Math.min(limit, this.extentsPage);
-        let covered = offset + length;
-        extents.visit(offset, offset + length, (p) => {
-          if (found.length < most) {
-            found.push({ offset: p.offset, length: p.length, block: p.source, blockOffset: p.at });
-          } else covered = Math.min(covered, p.offset);
-        });
-        const ids = [...new Set(found.map((e) => e.block!))];
-        const blocks = ids.map((id) => this.#locate(id));
-        const inline = ids.flatMap((id) => (this.inlineAlong ? (this.inline.get(id) ?? []) : []));
-        return { inode: { ...inode }, extents: found, blocks, covered, inline };
+      getExtents: (request) => {
+        this.ahead.push([...request.ahead]);
+        const whole = { offset: 0, length: MAX_FILE_SIZE, limit: MAX_EXTENTS_PAGE };
+        const ahead = request.ahead
+          .filter((ino) => this.#nodes.has(ino))
+          .map((ino) => this.#extents({ ino, ...whole }));
+        return { ...this.#extents(request), ahead };
       },
       allocateBlocks: ({ count, replicas, exclude }) => {
         this.allocations.push({ exclude: [...exclude], count });

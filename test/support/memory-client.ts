@@ -97,6 +97,8 @@ export class MemoryClient implements CairnClient {
   /** Calls of metadata so far, by name. */
   readonly calls: Record<string, number> = {};
   closed = false;
+  /** The files that were asked for ahead, call by call. */
+  readonly ahead: number[][] = [];
   /** Bytes of the largest read and write of a file's content so far. */
   readonly largest = { read: 0, write: 0 };
   readonly #names: MemoryMetadata;
@@ -127,6 +129,10 @@ export class MemoryClient implements CairnClient {
     }
     open.count++;
     return open.content;
+  }
+
+  readAhead(inodes: readonly Inode[]): void {
+    this.ahead.push(inodes.map(({ ino }) => ino));
   }
 
   #close(ino: number): void {

@@ -1,6 +1,7 @@
-import { CairnError } from "../../../common/errors.js";
+import { CairnError, codeOf } from "../../../common/errors.js";
 import {
   INLINE_BLOCKS,
+  MAX_AHEAD,
   MAX_BLOCK_SIZE,
   MAX_COMMIT_EXTENTS,
   MAX_EXTENTS_PAGE,
@@ -17,6 +18,7 @@ import type {
   GetExtentsRequest,
   InlineBlock,
   InlineBlockInit,
+  Inode,
   InodeReplyInit,
   LocatedBlockInit,
 } from "../../../proto/gen/types.js";
@@ -31,8 +33,21 @@ import { placeOf } from "../snapshots/places.js";
 import { type Context, callOf, known, knownFile } from "./context.js";
 import { born } from "./names.js";
 
+/** Extents of a file that comes along with another's, at most. */
+const MAX_PIECES_AHEAD = 16;
 /** Blocks named in one Commit, at most. Every one is referred to by an extent of it. */
 const MAX_COMMIT_BLOCKS = MAX_COMMIT_EXTENTS;
+
+/** Knows where blocks are. */
+type Locator = Pick<BlockManager, "locate">;
+
+/** What is known of one file's content. */
+interface FileExtents extends GetExtentsReplyInit {
+  readonly inode: Inode;
+  readonly blocks: LocatedBlockInit[];
+  readonly inline: InlineBlockInit[];
+  readonly covered: number;
+}
 
 /** The generation stamp that a session holds a pending block with; undefined when it does not hold it. */
 export type PendingGeneration = (session: number, block: number) => number | undefined;
@@ -188,26 +203,47 @@ function runsOf(extents: readonly Extent[]): { from: number; to: number }[] {
   return runs;
 }
 
-/** The extents that touch a range of a file, and where their blocks are. */
-export function getExtents(
+/** The extents that touch a range of a file, and where their blocks are; and those of small files that are wanted next. */
+export function getExtents(kv: KeyValue, request: GetExtentsRequest, manager: Locator): FileExtents {
+  inRange(request.ahead.length, 0, MAX_AHEAD, "files wanted ahead");
+  checkLabel(request.host, "host");
+  const reply = extentsOf(kv, request, manager, MAX_INLINE_PAGE);
+  return request.ahead.length === 0 ? reply : { ...reply, ahead: filesAhead(kv, request, manager) };
+}
+
+/** Of each of the files wanted ahead the whole, in their order. One that is not small, or is gone, is left out: who opens it asks. */
+function filesAhead(kv: KeyValue, { ahead, host }: GetExtentsRequest, manager: Locator): FileExtents[] {
+  const files: FileExtents[] = [];
+  let room = MAX_INLINE_PAGE;
+  for (const ino of ahead) {
+    const whole = { ino, offset: 0, length: MAX_FILE_SIZE, limit: MAX_PIECES_AHEAD, host };
+    const file = unlessStale(() => extentsOf(kv, whole, manager, room));
+    if (file === undefined || file.covered < MAX_FILE_SIZE || file.inline.length < file.blocks.length) continue;
+    files.push(file);
+    for (const { data } of file.inline) room -= data!.length;
+  }
+  return files;
+}
+
+/** @param inlineRoom bytes of inline blocks that may come along, at most */
+function extentsOf(
   today: KeyValue,
-  request: GetExtentsRequest,
-  manager: Pick<BlockManager, "locate">,
-): GetExtentsReplyInit {
-  const { offset, length, host } = request;
-  const { kv, ino, shown } = placeOf(today, request.ino);
+  { ino: asked, offset, length, limit, host }: Omit<GetExtentsRequest, "ahead">,
+  manager: Locator,
+  inlineRoom: number,
+): FileExtents {
+  const { kv, ino, shown } = placeOf(today, asked);
   const inode = shown(known(kv, ino));
   inRange(offset, 0, Number.MAX_SAFE_INTEGER, "offset");
   inRange(length, 0, Number.MAX_SAFE_INTEGER, "length");
-  checkLabel(host, "host");
-  const most = request.limit === 0 ? MAX_EXTENTS_PAGE : Math.min(request.limit, MAX_EXTENTS_PAGE);
+  const most = limit === 0 ? MAX_EXTENTS_PAGE : Math.min(limit, MAX_EXTENTS_PAGE);
   const end = Math.min(offset + length, MAX_FILE_SIZE);
 
   const extents: Extent[] = [];
   const blocks = new Map<number, LocatedBlockInit>();
   let covered = Math.max(offset, end);
   const inline: InlineBlockInit[] = [];
-  let room = MAX_INLINE_PAGE;
+  let room = inlineRoom;
   for (const extent of touching(kv, ino, offset, end)) {
     if (extents.length === most) {
       covered = extent.offset;
@@ -224,7 +260,17 @@ export function getExtents(
   return { inode, extents, blocks: [...blocks.values()], covered, inline };
 }
 
-function locate(kv: KeyValue, block: number, host: string, manager: Pick<BlockManager, "locate">): LocatedBlockInit {
+/** ESTALE is undefined. */
+function unlessStale<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (err) {
+    if (codeOf(err) === "ESTALE") return undefined;
+    throw err;
+  }
+}
+
+function locate(kv: KeyValue, block: number, host: string, manager: Locator): LocatedBlockInit {
   const { generation, length, live } = readBlock(kv, block)!;
   const located = { id: block, generation, length };
   return isInline(block) ? { block: located, live } : { ...manager.locate(located, host), live };

@@ -1,5 +1,12 @@
 import { expect } from "chai";
-import { INLINE_BLOCKS, MAX_INLINE, MAX_INLINE_PAGE, ROOT_INO } from "../../../common/limits.js";
+import {
+  INLINE_BLOCKS,
+  MAX_AHEAD,
+  MAX_FILE_SIZE,
+  MAX_INLINE,
+  MAX_INLINE_PAGE,
+  ROOT_INO,
+} from "../../../common/limits.js";
 import { readBlock, readCluster, readInline } from "../../../namenode/namespace/records.js";
 import { encodeInline } from "../../../proto/inline.js";
 import { withFields } from "../../../proto/with-fields.js";
@@ -98,6 +105,56 @@ describe("inline blocks", () => {
     expect([blocks.length, inline.length]).to.deep.equal([pieces, pieces - 1]);
     const last = await world.call("readInlineBlock", { block: INLINE_BLOCKS + pieces - 1 });
     expect(last.data).to.deep.equal(Buffer.alloc(MAX_INLINE, pieces - 1));
+  });
+
+  it("come along with another file, whole, as they are at that moment, as far as there is room, and are passed over if large or gone", async () => {
+    await commit(Buffer.from("first"));
+    const files: number[] = [];
+    for (let i = 0; i < 11; i++) files.push((await world.mkfile(ROOT_INO, `ahead-${i}`)).ino);
+    const [small, large, many, empty, ...full] = files as [number, number, number, number];
+    const put = (to: number, data: Buffer, offset = 0) =>
+      world.call("commit", {
+        ino: to,
+        inline: [encodeInline(CALLED, data)],
+        extents: [{ offset, length: data.length, block: CALLED }],
+      });
+    await put(small, Buffer.from("abc"));
+    await put(small, Buffer.from("d"), 7);
+    const id = await world.allocate();
+    await world.call("commit", {
+      ino: large,
+      replicas: 3,
+      blocks: [{ block: { id, generation: 1, length: 5 }, datanodes: [1] }],
+      inline: [encodeInline(CALLED, Buffer.from("x"))],
+      extents: [
+        { offset: 0, length: 5, block: id },
+        { offset: 5, length: 1, block: CALLED },
+      ],
+    });
+    for (let i = 0; i < 17; i++) await put(many, Buffer.from("y"), 2 * i);
+    for (const each of full) await put(each, Buffer.alloc(MAX_INLINE, 1));
+    const { extents, ahead } = await world.call("getExtents", { ino, length: 1, ahead: [...files, 999_999] });
+    expect(extents.length).to.equal(1);
+    const fitting = Math.floor((MAX_INLINE_PAGE - 4) / MAX_INLINE);
+    expect(full.length).to.equal(fitting);
+    expect(ahead.map((file) => file.inode.ino)).to.deep.equal([small, empty, ...full]);
+    expect(ahead[0]!.inode).to.deep.equal(await world.inode(small));
+    expect(ahead[0]!.extents.map((e) => [e.offset, e.length])).to.deep.equal([
+      [0, 3],
+      [7, 1],
+    ]);
+    expect(ahead[0]!.covered).to.equal(MAX_FILE_SIZE);
+    expect(ahead[0]!.inline.map(({ data }) => data.toString())).to.deep.equal(["abc", "d"]);
+    expect(ahead[0]!.blocks.map(({ block }) => block.length)).to.deep.equal([3, 1]);
+    await put(empty, Buffer.alloc(MAX_INLINE, 2));
+    const again = await world.call("getExtents", { ino, ahead: [empty, ...full] });
+    expect(again.ahead.map((file) => file.inode.ino)).to.deep.equal([empty, ...full]);
+    const more = (await world.mkfile(ROOT_INO, "one-more")).ino;
+    await put(more, Buffer.from("small"));
+    const most = await world.call("getExtents", { ino, ahead: [small, empty, ...full, more] });
+    expect(most.ahead.map((file) => file.inode.ino)).to.deep.equal([small, empty, ...full.slice(0, -1), more]);
+    const tooMany = Array.from({ length: MAX_AHEAD + 1 }, () => small);
+    expect(await world.code("getExtents", { ino, ahead: tooMany })).to.equal("EINVAL");
   });
 
   it("are refused when they are damaged, empty, too long, named twice, or called what may be a block", async () => {
