@@ -133,6 +133,17 @@ export class Actor {
     for (const file of this.files.values()) if (file.tainted) await this.#unlink(file);
   }
 
+  /** No replica of a block that a file of this actor refers to is good: the file is removed, which it must not be if it was synced. */
+  async giveUp(ino: number): Promise<void> {
+    const file = this.files.get(ino);
+    if (file === undefined) return;
+    const wasSynced = file.unread || file.content.latest.certainty === "durable";
+    this.#checker.check(!wasSynced, `${this.#of(file)} was synced, and has a block without a good replica`);
+    this.#client = await this.#cluster.connect(this.daemon);
+    await this.#unlink(file);
+    await this.close();
+  }
+
   /** Ends the session, after everything is done. */
   async close(): Promise<void> {
     try {

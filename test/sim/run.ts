@@ -109,7 +109,10 @@ function drive(cluster: SimCluster, checker: Checker, actors: Actor[], random: R
     await when(cluster, () => actors.every(({ idle }) => idle) || checker.violation !== undefined);
     await Promise.all(actors.map((actor) => actor.removeTainted()));
     await Promise.all(actors.map((actor) => actor.close()));
-    if (!checker.violation) await checkHealth(cluster, checker);
+    const giveUp = async (ino: number) => {
+      for (const actor of actors) await actor.giveUp(ino);
+    };
+    if (!checker.violation) await checkHealth(cluster, checker, giveUp);
     state.done = true;
   };
   course().catch((err) => checker.fatal(err));
