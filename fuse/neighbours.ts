@@ -10,8 +10,8 @@ import { ListedOrders } from "./listed.js";
 const FIRST = 2;
 /** How many places a program may leave out, and is still taken to go through a directory in order. */
 const NEAR = 8;
-/** Places of an order that are looked at for files to ask for, at most: what is open, was read or is not known is passed over. */
-const MAX_LOOKED_AT = 4 * MAX_AHEAD;
+/** How many places in a row are passed over, because their files were read, are not known or not small, before the search ends. */
+const MAX_PASSED = 32;
 /** Directories that are being read at the same time, at most. */
 const MAX_READINGS = 64;
 /** A directory of which nothing was opened for so long is not being read any more, ms. */
@@ -89,12 +89,12 @@ export class Neighbours {
       // More are on their way while the rest of these are opened.
       if (known.waiting.size <= known.asked / 2) this.#ask(known, known.window * 2, []);
     } else {
-      const order = this.#step(known, ino);
+      const step = this.#step(known, ino);
       known.waiting.clear();
-      if (order === undefined) known.window >>= 1;
+      if (step === undefined) known.window >>= 1;
       else {
-        known.order = order;
-        known.reach = order.placeOf(ino) + 1;
+        known.order = step.order;
+        known.reach = step.place + 1;
         this.#ask(known, Math.max(FIRST, known.window), [inode]);
       }
     }
@@ -127,12 +127,14 @@ export class Neighbours {
     if (before !== undefined && before.waiting.size > (before.asked * 3) / 4) this.#window >>= 1;
   }
 
-  /** The order in which a file comes soon after the one that was opened last; undefined when it is not so in any. */
-  #step({ dir, last }: Reading, ino: number): Order | undefined {
-    return [this.#listing(dir), BY_NUMBER].find((order) => {
-      const [from, to] = [order.placeOf(last), order.placeOf(ino)];
-      return from >= 0 && to > from && to <= from + NEAR;
-    });
+  /** The order, and the place in it, in which a file comes soon after the one that was opened last; undefined when in none. */
+  #step({ dir, last }: Reading, ino: number): { order: Order; place: number } | undefined {
+    for (const order of [this.#listing(dir), BY_NUMBER]) {
+      const from = order.placeOf(last);
+      if (from < 0) continue;
+      for (let place = from + 1; place <= from + NEAR; place++) if (order.at(place) === ino) return { order, place };
+    }
+    return undefined;
   }
 
   #listing(dir: number): Order {
@@ -155,16 +157,19 @@ export class Neighbours {
   #next(reading: Reading, room: number): Inode[] {
     const { dir, order, window, waiting } = reading;
     const next: Inode[] = [];
-    const end = reading.reach + MAX_LOOKED_AT;
-    for (let left = room; next.length < window && reading.reach < end; reading.reach++) {
+    let left = room;
+    for (let passed = 0; next.length < window && passed < MAX_PASSED; reading.reach++) {
       const ino = order.at(reading.reach);
       if (ino === undefined) break;
-      const inode = this.#cache.inode(ino);
-      if (inode === undefined || inode.parent !== dir || !isSmall(inode)) continue;
-      if (waiting.has(ino) || this.#cache.hasPagesOf(inode)) continue;
+      const inode = waiting.has(ino) ? undefined : this.#cache.inode(ino);
+      if (inode === undefined || inode.parent !== dir || !isSmall(inode) || this.#cache.hasPagesOf(inode)) {
+        passed++;
+        continue;
+      }
       left -= inode.size;
       if (left < 0) break;
       next.push(inode);
+      passed = 0;
     }
     return next;
   }
