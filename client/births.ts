@@ -74,6 +74,10 @@ export class Births {
   /** Inode → why it could not be born. Until whoever writes to it is told. */
   readonly #failed = new Map<number, unknown>();
   readonly #watchers: BirthWatcher[] = [];
+  /** Directories that are being given back, by calls. */
+  readonly #returns = new Set<readonly number[]>();
+  /** Creates under way: of each, the directories that have been, or are being, given back since it was made. */
+  readonly #asked = new Set<Set<number>>();
   #numbers = { next: 0, end: 0 };
   #asking = false;
   #timer: Timer | undefined;
@@ -95,10 +99,25 @@ export class Births {
     this.#watchers.push(watcher);
   }
 
-  /** The namenode's answer to a create that asked for delegations. */
-  granted({ delegated }: CreateReply): void {
-    if (delegated.length === 0) return;
-    for (const dir of delegated) this.#delegated.add(dir);
+  /**
+   * Makes a create that asks for delegations, and takes those that it is answered with: but for directories that are given back meanwhile.
+   * Nobody knows which the namenode heard of first; one that it has delegated all the same is used from the next create there on.
+   */
+  async delegating(create: () => Promise<CreateReply>): Promise<CreateReply> {
+    const returned = new Set([...this.#returns].flat());
+    this.#asked.add(returned);
+    try {
+      const reply = await create();
+      this.#granted(reply.delegated.filter((dir) => !returned.has(dir)));
+      return reply;
+    } finally {
+      this.#asked.delete(returned);
+    }
+  }
+
+  #granted(dirs: readonly number[]): void {
+    if (dirs.length === 0) return;
+    for (const dir of dirs) this.#delegated.add(dir);
     if (this.#delegated.size > MAX_DELEGATIONS / 2) {
       const oldest = [...this.#delegated].slice(0, MAX_DELEGATIONS / 4);
       for (const dir of oldest) this.#delegated.delete(dir);
@@ -151,7 +170,7 @@ export class Births {
   /** Has the namenode know of a file. Throws, once, why it could not be made. */
   async bring(ino: number): Promise<void> {
     const unborn = this.#unborn.get(ino);
-    if (unborn !== undefined) await (unborn.delivery ?? this.#deliver(unborn));
+    if (unborn !== undefined) await this.#deliver(unborn);
     this.#check(ino);
   }
 
@@ -161,19 +180,23 @@ export class Births {
    * @param commit takes the birth; undefined when the file is born
    */
   async along(ino: number, commit: (birth: Birth | undefined) => Promise<InodeReply>): Promise<InodeReply> {
-    await this.#unborn.get(ino)?.delivery;
+    let unborn = this.#unborn.get(ino);
+    while (unborn?.delivery !== undefined) {
+      await unborn.delivery;
+      unborn = this.#unborn.get(ino);
+    }
     this.#check(ino);
-    const unborn = this.#unborn.get(ino);
     if (unborn === undefined) return commit(undefined);
-    const done = commit(unborn.birth);
-    unborn.delivery = done.then(
-      ({ inode, parent }) => this.#born(unborn, inode, parent),
+    const born = unborn;
+    const done = commit(born.birth);
+    born.delivery = done.then(
+      ({ inode, parent }) => this.#born(born, inode, parent),
       () => {
-        unborn.delivery = undefined;
+        born.delivery = undefined;
         this.#deliverSoon();
       },
     );
-    await unborn.delivery;
+    await born.delivery;
     return done;
   }
 
@@ -208,7 +231,7 @@ export class Births {
     const queue = chosen.values();
     await Promise.all(
       Array.from({ length: Math.min(DELIVERIES, chosen.length) }, async () => {
-        for (const unborn of queue) await (unborn.delivery ?? this.#deliver(unborn));
+        for (const unborn of queue) await this.#deliver(unborn);
       }),
     );
   }
@@ -241,9 +264,12 @@ export class Births {
     return this.#unborn.has(ino) || this.#byDirectory.has(ino);
   }
 
-  #deliver(unborn: Unborn): Promise<void> {
-    unborn.delivery = this.#create(unborn);
-    return unborn.delivery;
+  /** Resolves when a file is born, or is known not to be. A commit under way may fail, and bring it no further. */
+  async #deliver(unborn: Unborn): Promise<void> {
+    while (this.#unborn.has(unborn.ino)) {
+      unborn.delivery ??= this.#create(unborn);
+      await unborn.delivery;
+    }
   }
 
   async #create(unborn: Unborn): Promise<void> {
@@ -284,12 +310,16 @@ export class Births {
   }
 
   async #giveBack(dirs: readonly number[]): Promise<void> {
-    await this.deliver(dirs);
+    for (const asked of this.#asked) for (const dir of dirs) asked.add(dir);
+    this.#returns.add(dirs);
     try {
+      await this.deliver(dirs);
       await this.#session.call(Namenode.returnDelegations, { session: this.#session.id, dirs: [...dirs] });
     } catch (err) {
       // It takes them itself, in a while.
       this.#log.debug({ err: messageOf(err) }, "giving back directories failed");
+    } finally {
+      this.#returns.delete(dirs);
     }
   }
 

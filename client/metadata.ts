@@ -43,9 +43,8 @@ export class SessionMetadata implements Metadata {
 
   async create(dir: number, name: Name, node: NewInode, openExisting = false): Promise<Created> {
     const request = { dir, name, ...node, openExisting, delegate: this.#session.watch.wanted };
-    const reply = await this.#session.change(Namenode.create, request);
-    this.#session.births.granted(reply);
-    const { inode, existed, parent } = reply;
+    const make = () => this.#session.change(Namenode.create, request);
+    const { inode, existed, parent } = await this.#session.births.delegating(make);
     return { inode, existed, parent: parent ?? undefined };
   }
 

@@ -9,7 +9,9 @@ import { silentLogger } from "../../common/log.js";
 import { loadSettings } from "../../common/settings.js";
 import { Namenode } from "../../namenode/namenode.js";
 import { namenodeSettings } from "../../namenode/settings.js";
-import type { CreateReply, Inode } from "../../proto/gen/types.js";
+import { Namenode as Calls } from "../../proto/gen/services.js";
+import type { CreateReply, Inode, InodeReply } from "../../proto/gen/types.js";
+import type { AnyMethod } from "../../proto/method.js";
 import { tempFolder } from "../namenode/store/temp.js";
 import { FakeClock } from "../support/fake-clock.js";
 import { S_IFREG } from "../support/fake-namenode.js";
@@ -20,6 +22,46 @@ const DIRECTORY = { mode: 0o040755, uid: 0, gid: 0 };
 const SOON = { timeoutMs: 60_000 };
 const name = (text: string) => Buffer.from(text);
 
+/** Births over a namenode that answers with what is given, one directory delegated; and what it was asked. */
+async function isolated(answer: (method: AnyMethod) => Promise<unknown>) {
+  const asked: string[] = [];
+  const ask = (method: AnyMethod) => {
+    asked.push(method.name);
+    return method === Calls.takeInodeNumbers ? Promise.resolve({ first: 100 }) : answer(method);
+  };
+  const session = {
+    onOpened: () => {},
+    watch: { trustMs: () => 1_000 },
+    policy: { replicas: 3, blockSize: 1 << 20, compression: 0 },
+    call: ask,
+    change: ask,
+  } as unknown as Session;
+  const births = new Births(session, new FakeClock(), silentLogger);
+  const grant = (dirs: readonly number[]) => Promise.resolve({ delegated: dirs } as unknown as CreateReply);
+  await births.delegating(() => grant([5]));
+  const parent = { ino: 5, policy: session.policy } as unknown as Inode;
+  const bear = (text: string) => births.bear(parent, name(text), FILE);
+  let first: Inode | undefined;
+  await until(
+    () => {
+      first = bear("f");
+      return first !== undefined;
+    },
+    { ...SOON, what: "a birth" },
+  );
+  asked.length = 0;
+  return { births, bear, grant, asked, ino: first!.ino };
+}
+
+/** A promise that is kept later. */
+function later<T>() {
+  let [resolve, reject]: [(value: T) => void, (err: unknown) => void] = [() => {}, () => {}];
+  const promise = new Promise<T>((yes, no) => {
+    [resolve, reject] = [yes, no];
+  });
+  return { promise, resolve, reject };
+}
+
 describe("a file that could not be made", () => {
   for (const [refused, told] of [
     ["ENOSPC", "ENOSPC"],
@@ -27,29 +69,73 @@ describe("a file that could not be made", () => {
     ["EEXIST", "EIO"],
   ] as const) {
     it(`for ${refused} is ${told} to whoever writes to it`, async () => {
-      const session = {
-        onOpened: () => {},
-        watch: { trustMs: () => 1_000 },
-        policy: { replicas: 3, blockSize: 1 << 20, compression: 0 },
-        call: async () => ({ first: 100 }),
-        change: () => Promise.reject(new CairnError(refused, "make a file")),
-      } as unknown as Session;
-      const births = new Births(session, new FakeClock(), silentLogger);
-      births.granted({ delegated: [5] } as unknown as CreateReply);
-      const parent = { ino: 5, policy: session.policy } as unknown as Inode;
-      let made: Inode | undefined;
-      await until(
-        () => {
-          made = births.bear(parent, name("f"), FILE);
-          return made !== undefined;
-        },
-        { ...SOON, what: "a birth" },
-      );
-      expect(await births.bring(made!.ino).catch(codeOf)).to.equal(told);
-      await births.bring(made!.ino); // it has been told
+      const { births, ino } = await isolated(() => Promise.reject(new CairnError(refused, "make a file")));
+      expect(await births.bring(ino).catch(codeOf)).to.equal(told);
+      await births.bring(ino); // it has been told
       births.close();
     });
   }
+});
+
+describe("a directory that is given back", () => {
+  const inode = { ino: 100 } as Inode;
+  const made = { inode, parent: null, index: 1 } as unknown as InodeReply;
+
+  it("is so after the births, also when the commit that was to bring one fails", async () => {
+    const { births, asked, ino } = await isolated(async () => made);
+    const commit = later<InodeReply>();
+    const committed = births.along(ino, () => commit.promise).catch(codeOf);
+    await until(() => births.has(ino), { ...SOON, what: "the birth" });
+    births.recall([5]);
+    commit.reject(new CairnError("ESTALE", "commit a block"));
+    expect(await committed).to.equal("ESTALE");
+    await until(() => asked.includes(Calls.returnDelegations.name), { ...SOON, what: "giving it back" });
+    expect(asked).to.deep.equal([Calls.create.name, Calls.returnDelegations.name]);
+    expect(births.has(ino)).to.equal(false);
+    births.close();
+  });
+
+  it("has its births before whatever else is asked, also when the commit that was to bring one fails", async () => {
+    const { births, asked, ino } = await isolated(async () => made);
+    const commit = later<InodeReply>();
+    const committed = births.along(ino, () => commit.promise).catch(codeOf);
+    const brought = births.bring(ino);
+    commit.reject(new CairnError("ESTALE", "commit a block"));
+    await brought;
+    expect(await committed).to.equal("ESTALE");
+    expect(asked).to.deep.equal([Calls.create.name]);
+    expect(births.has(ino)).to.equal(false);
+    births.close();
+  });
+
+  it("is not taken for delegated because an answer comes late", async () => {
+    const returned = later<unknown>();
+    const { births, bear, grant, ino } = await isolated((method) =>
+      method === Calls.returnDelegations ? returned.promise : Promise.resolve(made),
+    );
+    await births.bring(ino);
+    const answer = later<CreateReply>();
+    const asked = births.delegating(() => answer.promise);
+    births.recall([5]);
+    const meanwhile = later<CreateReply>();
+    const askedMeanwhile = births.delegating(() => meanwhile.promise);
+    const reply = { delegated: [5] } as unknown as CreateReply;
+    answer.resolve(reply);
+    await asked;
+    expect(bear("g"), "delegated before it was recalled").to.equal(undefined);
+    returned.resolve({});
+    meanwhile.resolve(reply);
+    await askedMeanwhile;
+    expect(bear("g"), "delegated before it was given back, perhaps").to.equal(undefined);
+    await until(
+      async () => {
+        await births.delegating(() => grant([5]));
+        return bear("g") !== undefined;
+      },
+      { ...SOON, what: "a delegation of afterwards" },
+    );
+    births.close();
+  });
 });
 
 describe("files that a client makes by itself", function () {
