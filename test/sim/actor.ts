@@ -1,20 +1,25 @@
-import { constants } from "node:fs";
-import type { CairnClient, FileContent } from "../../client/contract.js";
 import { codeOf, messageOf } from "../../common/errors.js";
 import { ROOT_INO } from "../../common/limits.js";
-import type { Inode } from "../../proto/gen/types.js";
+import type { Access, OpenedFile } from "./access.js";
+import type { Arena } from "./arena.js";
+import { Births } from "./births.js";
 import type { Checker } from "./checker.js";
 import type { Daemon, SimCluster } from "./cluster.js";
 import { Random } from "./random.js";
 import { Versions } from "./versions.js";
 
-const { S_IFREG, S_IFDIR } = constants;
 /** Files of one actor, at most. */
 const MAX_FILES = 8;
-/** Names that actors fight for. */
-const SHARED_NAMES = 4;
 /** Time between two operations, at most, ms. */
 const THINK_MS = 400;
+/** How often a client is a mount; else it is used through its library. */
+const MOUNTED = 0.6;
+/** How often an actor turns to a file that another has made, and perhaps has said to nobody yet. */
+const CURIOSITY = 0.1;
+/** How often a file of another's is looked for by its name. */
+const LOOKS = 0.7;
+/** Inodes that a mount remembers, at most: hardly any, or all. */
+const REMEMBERED = [3, 16_384] as const;
 /** How long until what a failed call may still do has been done, ms: no connection is silent for longer. */
 const ECHO_MS = 30_000;
 /** Errors of a call that say nothing about whether it was done. */
@@ -37,33 +42,28 @@ interface FileState {
   tainted: boolean;
   /** It could not be read after a start, and must be there: until it is, nothing is done to it that would hide its loss. */
   unread: boolean;
-  open: FileContent | undefined;
+  open: OpenedFile | undefined;
 }
 
 type Names = ReadonlyMap<string, number>;
 
 const OPERATIONS = {
-  create: 6,
+  create: 9,
   write: 30,
   flush: 8,
   fsync: 5,
   close: 6,
   read: 14,
-  readOther: 8,
+  readOther: 12,
   truncate: 4,
   punch: 3,
   copy: 4,
   rename: 5,
-  unlink: 3,
+  unlink: 5,
   list: 3,
-  fight: 5,
+  fight: 8,
   idle: 1,
 } as const;
-
-/** What actors fight for: names in one directory, each made exclusively. */
-export class Arena {
-  readonly owners = new Map<string, string>();
-}
 
 export interface ActorOptions {
   cluster: SimCluster;
@@ -85,15 +85,16 @@ export class Actor {
   readonly daemon: Daemon;
   readonly names = new Versions<Names>(new Map());
   readonly files = new Map<number, FileState>();
+  /** Its files that may be there or not. */
+  readonly #births = new Births();
   readonly #cluster: SimCluster;
   readonly #checker: Checker;
   readonly #random: Random;
   readonly #arena: Arena;
   readonly #maxBytes: number;
   readonly #others: () => readonly Actor[];
-  #client: CairnClient | undefined;
+  #current: Access | undefined;
   #dir = 0;
-  #shared = 0;
   #incarnation = 0;
   #made = 0;
   /** What it is doing, for people. */
@@ -123,7 +124,8 @@ export class Actor {
 
   /** Edits after one are lost, and what no disk had is, too. */
   rollBack(lastIndex: number): void {
-    this.#arena.owners.clear(); // whoever won something of late may not have it any more
+    this.#arena.rollBack();
+    this.#births.rollBack(lastIndex);
     this.names.rollBack(lastIndex);
     for (const file of this.files.values()) file.content.rollBack(lastIndex);
   }
@@ -147,7 +149,7 @@ export class Actor {
   /** Ends the session, after everything is done. */
   async close(): Promise<void> {
     try {
-      await this.#client?.close();
+      await this.#current?.close();
     } catch (err) {
       this.#checker.excuse(codeOf(err), `${this.name} ends (${messageOf(err)})`);
     }
@@ -156,7 +158,9 @@ export class Actor {
   async #run(incarnation: number): Promise<void> {
     this.doing = "connecting";
     try {
-      this.#client = await this.#cluster.connect(this.daemon);
+      this.#current = this.#random.chance(MOUNTED)
+        ? await this.#cluster.mount(this.daemon, this.#random.pick(REMEMBERED))
+        : await this.#cluster.useLibrary(this.daemon);
       await this.#recover();
     } catch (err) {
       this.#checker.excuse(codeOf(err), `${this.name} starts (${messageOf(err)})`);
@@ -165,7 +169,7 @@ export class Actor {
     }
     const { process } = this.daemon;
     while (!this.stopped && process.alive && !this.#checker.violation) {
-      const operation = this.#random.weighted(OPERATIONS);
+      const operation = this.#isTempted() ? "readOther" : this.#random.weighted(OPERATIONS);
       this.#checker.operations++;
       this.doing = operation;
       await this.#do(operation);
@@ -173,6 +177,17 @@ export class Actor {
       await this.#cluster.time.sleep(this.#random.next() * THINK_MS);
     }
     if (process.alive && incarnation === this.#incarnation) this.idle = true;
+  }
+
+  /** Whether it looks at what another has just made, and perhaps has said to nobody yet. */
+  #isTempted(): boolean {
+    const isFresh = (other: Actor) => other !== this && other.#freshest() !== undefined;
+    return this.#others().some(isFresh) && this.#random.chance(CURIOSITY);
+  }
+
+  /** A name of which perhaps nobody else knows. */
+  #freshest(): readonly [string, number] | undefined {
+    return [...this.names.latest.value].findLast(([, ino]) => this.#births.isOpen(ino));
   }
 
   async #do(operation: keyof typeof OPERATIONS): Promise<void> {
@@ -202,7 +217,7 @@ export class Actor {
       case "unlink":
         return this.#withFile((file) => this.#unlink(file));
       case "list":
-        return this.#settleNames();
+        return this.#settleNames(false);
       case "fight":
         return this.#fight();
       case "idle":
@@ -215,13 +230,15 @@ export class Actor {
   async #create(): Promise<void> {
     if (this.names.latest.value.size >= MAX_FILES) return;
     const name = `f${this.#made++}`;
-    const node = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
     const version = this.names.begin(with_(this.names.latest.value, [[name, -1]]));
     await this.#change(`create ${name}`, async () => {
-      const { inode } = await this.#meta.create(this.#dir, Buffer.from(name), node, false);
-      (version.value as Map<string, number>).set(name, inode.ino);
+      const { ino, open, unborn } = await this.#access.create(this.#dir, name);
+      if (unborn) this.#births.made(ino, this.#cluster.time.now);
+      this.#checker.meet(unborn ? "files made by mounts" : "files made by calls");
+      (version.value as Map<string, number>).set(name, ino);
       this.names.confirm(version, "acknowledged", this.#lastIndex);
-      this.files.set(inode.ino, newFile(inode.ino));
+      this.files.set(ino, newFile(ino, open));
+      this.#checker.promise("create", this.name);
     });
   }
 
@@ -235,10 +252,15 @@ export class Actor {
     const replaced = this.files.get(this.names.latest.value.get(to) ?? 0);
     if (replaced !== undefined) await this.#close(replaced);
     const version = this.names.begin(with_(without(this.names.latest.value, from), [[to, file.ino]]));
-    await this.#change(`rename ${from} to ${to}`, async () => {
-      await this.#meta.rename(this.#dir, Buffer.from(from), this.#dir, Buffer.from(to));
-      this.names.confirm(version, "acknowledged", this.#lastIndex);
-    });
+    await this.#change(
+      `rename ${from} to ${to}`,
+      async () => {
+        await this.#access.rename(this.#dir, from, to);
+        this.#births.born(file.ino, this.#lastIndex);
+        this.names.confirm(version, "acknowledged", this.#lastIndex);
+      },
+      file,
+    );
   }
 
   async #unlink(file: FileState): Promise<void> {
@@ -246,21 +268,30 @@ export class Actor {
     if (name === undefined) return;
     await this.#close(file);
     const version = this.names.begin(without(this.names.latest.value, name));
-    await this.#change(`unlink ${name}`, async () => {
-      await this.#meta.unlink(this.#dir, Buffer.from(name));
-      this.names.confirm(version, "acknowledged", this.#lastIndex);
-    });
+    await this.#change(
+      `unlink ${name}`,
+      async () => {
+        await this.#access.unlink(this.#dir, name);
+        this.#births.born(file.ino, this.#lastIndex);
+        this.names.confirm(version, "acknowledged", this.#lastIndex);
+      },
+      file,
+    );
   }
 
-  /** A change of names: when nobody knows whether it was done, what is there decides. */
-  async #change(what: string, act: () => Promise<void>): Promise<void> {
+  /**
+   * A change of names: when nobody knows whether it was done, what is there decides.
+   * @param file of which a name is changed: if it could not be born, there is none
+   */
+  async #change(what: string, act: () => Promise<void>, file?: FileState): Promise<void> {
     try {
       await act();
       this.#tell(what);
     } catch (err) {
       const code = codeOf(err);
+      const stillborn = code === "ENOENT" && file !== undefined && this.#births.isOpen(file.ino);
       this.#checker.check(
-        UNCERTAIN.has(code),
+        UNCERTAIN.has(code) || stillborn,
         `${this.name}: ${what} is answered right, not with ${code} (${messageOf(err)})`,
       );
       this.#checker.excuse(code, `${this.name}: ${what}`);
@@ -269,54 +300,39 @@ export class Actor {
     }
   }
 
-  /** Lists the directory: it must be one of the states it may have. */
-  async #settleNames(): Promise<void> {
-    const seen = new Map<string, number>();
+  /**
+   * Lists the directory: it must be one of the states it may have.
+   * @param isQuiet nothing is under way any more, so that what is not there will not come
+   */
+  async #settleNames(isQuiet = true): Promise<void> {
+    let seen: Map<string, number>;
     try {
-      const { entries } = await this.#meta.readDirectory(this.#dir, Buffer.alloc(0), 1000);
-      for (const { name, inode } of entries) seen.set(Buffer.from(name).toString(), inode.ino);
+      seen = await this.#access.list(this.#dir);
     } catch (err) {
       this.#checker.excuse(codeOf(err), `${this.name}: list`);
       return;
     }
-    const fits = this.names.possible.some((names) => sameNames(names, seen));
+    const births = this.#births;
+    const fits = this.names.possible.some((names) => sameNames(names, seen, births));
     this.#checker.check(
       fits,
       `${this.name}'s directory is one of ${JSON.stringify(this.names.possible.map((n) => [...n]))}, not ${JSON.stringify([...seen])}`,
     );
-    for (const ino of seen.values()) if (!this.files.has(ino)) this.files.set(ino, newFile(ino));
-    if (!this.names.isCertain) this.names.settle(seen, this.#lastIndex);
+    for (const ino of seen.values()) {
+      births.born(ino, this.#lastIndex);
+      if (!this.files.has(ino)) this.files.set(ino, newFile(ino));
+    }
+    const mayCome = [...this.names.latest.value].filter(([, ino]) => births.isOpen(ino));
+    if (this.names.isCertain && mayCome.length === 0) return;
+    if (!this.names.isCertain || isQuiet) this.names.settle(isQuiet ? seen : with_(seen, mayCome), this.#lastIndex);
   }
 
   /** Makes or removes a name that others want, too: only one has it. */
   async #fight(): Promise<void> {
-    const name = `prize${this.#random.int(1, SHARED_NAMES)}`;
-    const { owners } = this.#arena;
-    if (owners.get(name) === this.name) {
-      try {
-        owners.set(name, "nobody knows");
-        await this.#meta.unlink(this.#shared, Buffer.from(name));
-        if (owners.get(name) === "nobody knows") owners.delete(name);
-      } catch (err) {
-        this.#checker.excuse(codeOf(err), `${this.name}: give up ${name}`);
-      }
-      return;
-    }
-    if (owners.get(name) === "nobody knows") return;
     try {
-      await this.#meta.create(this.#shared, Buffer.from(name), { mode: S_IFREG | 0o600, uid: 0, gid: 0 }, false);
-      const owner = owners.get(name);
-      this.#checker.check(
-        owner === undefined || owner === "nobody knows",
-        `${name} belongs to ${owner}, and ${this.name} has made it too`,
-      );
-      owners.set(name, this.name);
-      this.#tell(`won ${name}`);
+      await this.#arena.fight(this.name, this.#access);
     } catch (err) {
-      const code = codeOf(err);
-      if (code === "EEXIST") return;
-      owners.set(name, "nobody knows");
-      this.#checker.excuse(code, `${this.name}: make ${name}`);
+      this.#checker.excuse(codeOf(err), `${this.name}: fight (${messageOf(err)})`);
     }
   }
 
@@ -345,9 +361,17 @@ export class Actor {
 
   async #commit(file: FileState, certainty: "acknowledged" | "durable"): Promise<void> {
     const { latest } = file.content;
+    const names = this.names.certain;
+    const births = this.#births.known;
     await this.#content(file, certainty === "durable" ? "fsync" : "flush", async (content) => {
       await (certainty === "durable" ? content.fsync() : content.flush());
       file.content.confirm(latest, certainty, this.#lastIndex);
+      this.#births.born(file.ino, this.#lastIndex);
+      if (certainty === "acknowledged") return;
+      this.#checker.promise("fsync", this.name);
+      // Whatever was answered before is on the disks with it.
+      this.names.confirm(names, "durable", this.#lastIndex);
+      this.#births.synced([...births, file.ino]);
     });
   }
 
@@ -359,6 +383,8 @@ export class Actor {
       file.open = undefined;
       await open.close();
       file.content.confirm(latest, "acknowledged", this.#lastIndex);
+      this.#births.born(file.ino, this.#lastIndex);
+      this.#checker.promise("close", this.name);
     });
   }
 
@@ -371,6 +397,7 @@ export class Actor {
       const version = file.content.begin(after);
       await content.truncate(size);
       file.content.confirm(version, "acknowledged", this.#lastIndex);
+      this.#births.born(file.ino, this.#lastIndex);
     });
   }
 
@@ -381,8 +408,9 @@ export class Actor {
     after.fill(0, Math.min(offset, after.length), Math.min(offset + length, after.length));
     await this.#content(file, `punch ${length} at ${offset}`, async (content) => {
       const version = file.content.begin(after);
-      await content.allocate(offset, length, { zero: true, keepSize: true });
+      await content.punch(offset, length);
       file.content.confirm(version, "acknowledged", this.#lastIndex);
+      this.#births.born(file.ino, this.#lastIndex);
     });
   }
 
@@ -402,9 +430,9 @@ export class Actor {
     bytes.copy(after, offset, from, from + length);
     const what = `copy ${length} at ${from} of ${this.#of(source)} to ${offset}`;
     await this.#content(file, what, async (content) => {
-      source.open ??= this.#client!.open(await this.#meta.getInode(source.ino));
+      source.open ??= await this.#access.open(source.ino);
       const version = file.content.begin(after);
-      const { copied } = await content.copyFrom(source.open, from, offset, length);
+      const copied = await content.copyFrom(source.open, from, offset, length);
       this.#checker.check(copied === length, `${this.name}: ${what} copies all, not ${copied} bytes`);
       file.content.confirm(version, "acknowledged", this.#lastIndex);
     });
@@ -420,10 +448,8 @@ export class Actor {
         const offset = this.#random.int(0, wanted.length);
         const target = Buffer.alloc(this.#random.int(0, this.#maxBytes));
         const bytes = await content.read(offset, target);
-        this.#checker.check(
-          content.size === wanted.length,
-          `${this.#of(file)} has ${wanted.length} bytes, not ${content.size}`,
-        );
+        const size = await content.size();
+        this.#checker.check(size === wanted.length, `${this.#of(file)} has ${wanted.length} bytes, not ${size}`);
         const expected = wanted.subarray(offset, offset + target.length);
         const got = target.subarray(0, bytes);
         this.#checker.check(
@@ -439,18 +465,22 @@ export class Actor {
   async #content(
     file: FileState,
     what: string,
-    act: (content: FileContent) => Promise<void>,
+    act: (content: OpenedFile) => Promise<void>,
     changes = true,
   ): Promise<void> {
     try {
-      file.open ??= this.#client!.open(await this.#meta.getInode(file.ino));
+      file.open ??= await this.#access.open(file.ino);
       await act(file.open);
       this.#tell(`${what} of ${this.#of(file)}`);
     } catch (err) {
       const code = codeOf(err);
-      this.#checker.check(code !== "ESTALE" && code !== "EBADMSG", `${this.#of(file)} is there: ${messageOf(err)}`);
+      const stillborn = code === "ESTALE" && this.#births.isOpen(file.ino);
+      this.#checker.check(
+        (code !== "ESTALE" && code !== "EBADMSG") || stillborn,
+        `${this.#of(file)} is there: ${messageOf(err)}`,
+      );
       this.#checker.excuse(code, `${what} of ${this.#of(file)} (${messageOf(err)})`);
-      if (changes) file.tainted = true;
+      if (changes || stillborn) file.tainted = true;
     }
   }
 
@@ -462,21 +492,26 @@ export class Actor {
     if (file === undefined) return; // being made, nobody knows whether it was
     if (file.unread) return this.#verify(file, this.#nameOf(file)!);
     if (!file.tainted) return act(file);
+    const { open } = file;
     file.open = undefined;
+    await open?.close().catch(() => undefined); // who wrote to it has been told
     await this.#unlink(file);
   }
 
   /** Reads a file of another actor's: it is in a state that it had, or got, while we read. */
   async #readOther(): Promise<void> {
-    const other = this.#random.pick(this.#others());
-    const [name, ino] = this.#random.pick([...other.names.latest.value, ["", 0] as const]);
+    const any = this.#random.pick(this.#others());
+    const other = this.#others().find((one) => one !== this && one.#freshest() !== undefined) ?? any;
+    const [name, ino] = other.#freshest() ?? this.#random.pick([...other.names.latest.value, ["", 0] as const]);
     const file = other.files.get(ino);
     if (other === this || file === undefined || file.tainted) return;
     const seen = file.content.watch();
     const target = Buffer.alloc(this.#maxBytes);
     let size: number;
     try {
-      const content = this.#client!.open(await this.#meta.getInode(ino));
+      const { client } = this.#access;
+      if (this.#random.chance(LOOKS)) await this.#look(other, name);
+      const content = client.open(await client.meta.getInode(ino));
       try {
         size = await content.read(0, target);
       } finally {
@@ -496,13 +531,35 @@ export class Actor {
     );
   }
 
+  /** Looks up a name in another's directory: it stands for what it stood for at some time meanwhile. */
+  async #look(other: Actor, name: string): Promise<void> {
+    const { client } = this.#access;
+    const ino = other.names.latest.value.get(name) ?? 0;
+    const wasOpen = other.#births.isOpen(ino);
+    const states = other.names.watch();
+    let found: number | undefined;
+    try {
+      found = (await client.meta.lookup(other.#dir, Buffer.from(name))).ino;
+    } catch (err) {
+      if (codeOf(err) !== "ENOENT") throw err;
+    } finally {
+      states();
+      // So that the directory may be the other's alone again: nothing of it is kept here.
+      client.watch.forget([other.#dir]);
+    }
+    const meant = states().map((names) => names.get(name));
+    const isAway = wasOpen && !this.#cluster.isSteady(other.daemon, other.#births.soundSince(ino));
+    this.#checker.check(
+      found === undefined ? meant.includes(undefined) || isAway : meant.includes(found) || meant.includes(-1),
+      `${this.name} finds ${other.name}'s ${name}: one of ${meant.map((meaning) => meaning ?? "none")}, not ${found ?? "none"}`,
+    );
+  }
+
   // ---- after a start ----
 
   /** Finds what the actor before it left: everything must be in a state that it may have. */
   async #recover(): Promise<void> {
-    const [own, shared] = await Promise.all([this.#directory(this.name), this.#directory("arena")]);
-    this.#dir = own.ino;
-    this.#shared = shared.ino;
+    this.#dir = await this.#directory(this.name);
     await this.#settleNames();
     await this.verify();
   }
@@ -530,7 +587,7 @@ export class Actor {
   async #whole(file: FileState, name: string): Promise<Buffer | undefined> {
     const target = Buffer.alloc(this.#maxBytes + 1);
     try {
-      const content = this.#client!.open(await this.#meta.getInode(file.ino));
+      const content = await this.#access.open(file.ino);
       const size = await content.read(0, target);
       await content.close();
       file.unread = false;
@@ -550,7 +607,7 @@ export class Actor {
   async #hasSynced(file: FileState, name: string): Promise<boolean> {
     const states = file.content.sinceDurable;
     try {
-      const content = this.#client!.open(await this.#meta.getInode(file.ino));
+      const content = await this.#access.open(file.ino);
       for (const { from, to } of agreement(states)) {
         const target = Buffer.alloc(to - from);
         const size = await content.read(from, target);
@@ -569,18 +626,17 @@ export class Actor {
     }
   }
 
-  async #directory(name: string): Promise<Inode> {
-    const node = { mode: S_IFDIR | 0o755, uid: 0, gid: 0 };
+  async #directory(name: string): Promise<number> {
     try {
-      return (await this.#meta.create(ROOT_INO, Buffer.from(name), node)).inode;
+      return await this.#access.mkdir(ROOT_INO, name);
     } catch (err) {
       if (codeOf(err) !== "EEXIST") throw err;
-      return this.#meta.lookup(ROOT_INO, Buffer.from(name));
+      return this.#access.lookup(ROOT_INO, name);
     }
   }
 
-  get #meta() {
-    return this.#client!.meta;
+  get #access(): Access {
+    return this.#current!;
   }
 
   get #lastIndex(): number {
@@ -601,8 +657,8 @@ export class Actor {
   }
 }
 
-function newFile(ino: number): FileState {
-  return { ino, content: new Versions(Buffer.alloc(0)), tainted: false, unread: false, open: undefined };
+function newFile(ino: number, open?: OpenedFile): FileState {
+  return { ino, content: new Versions(Buffer.alloc(0)), tainted: false, unread: false, open };
 }
 
 function with_(names: Names, more: [string, number][]): Names {
@@ -616,13 +672,14 @@ function without(names: Names, name: string): Names {
 }
 
 /** Whether a directory is what it may be; -1: a file whose number its maker did not learn. */
-function sameNames(may: Names, is: Names): boolean {
-  if (may.size !== is.size) return false;
+function sameNames(may: Names, is: Names, births: Births): boolean {
+  let found = 0;
   for (const [name, ino] of may) {
     const seen = is.get(name);
-    if (seen === undefined || (ino !== -1 && ino !== seen)) return false;
+    if (seen !== undefined) found++;
+    if (seen === undefined ? !births.isOpen(ino) : ino !== -1 && ino !== seen) return false;
   }
-  return true;
+  return found === is.size;
 }
 
 /** Whether every byte is one that a state has there: a read may see one state's size and another's bytes. */

@@ -15,6 +15,10 @@ export class Checker {
   operations = 0;
   /** Errors that faults excuse, by code. */
   readonly excused = new Map<string, number>();
+  /** Told of every promise that a program is given: what it was, and the program's machine. */
+  readonly promises: ((what: string, machine: string) => void)[] = [];
+  /** How often what matters happened, by what it was. */
+  readonly met = new Map<string, number>();
   /** The first broken promise. */
   violation: Violation | undefined;
   #cluster: SimCluster | undefined;
@@ -28,6 +32,16 @@ export class Checker {
   readonly tell = (what: string): void => {
     this.history.push(`${(this.#cluster?.time.now ?? 0).toFixed(2).padStart(11)}  ${what}`);
   };
+
+  /** A program is promised something. */
+  promise(what: string, machine: string): void {
+    for (const listener of this.promises) listener(what, machine);
+  }
+
+  /** Something happened that a run is to have met. */
+  meet(what: string): void {
+    this.met.set(what, (this.met.get(what) ?? 0) + 1);
+  }
 
   /** A fault begins. */
   begin(): void {

@@ -4,11 +4,13 @@ import { type Logger, silentLogger } from "../../common/log.js";
 import { loadSettings } from "../../common/settings.js";
 import { Datanode } from "../../datanode/datanode.js";
 import { datanodeSettings } from "../../datanode/settings.js";
+import { FileSystem } from "../../fuse/core.js";
 import { Namenode } from "../../namenode/namenode.js";
 import { namenodeSettings } from "../../namenode/settings.js";
 import { LinkAuth } from "../../proto/auth.js";
 import { Dispatcher } from "../../proto/dispatch.js";
 import type { Link } from "../../proto/link.js";
+import { type Access, LibraryAccess, MountAccess } from "./access.js";
 import { type Fate, Platter, SimDisk } from "./disk.js";
 import { Machine, Process } from "./machine.js";
 import { SimNetwork } from "./network.js";
@@ -37,6 +39,8 @@ const PATIENCE_MS = 120_000;
 const READ_PATIENCE_MS = 20_000;
 /** Memory of a client: little, so that its bounds are met. */
 const CLIENT_MEMORY = 2 << 20;
+/** For how long the kernel of a mount may believe what it was told, ms. */
+const KERNEL_MS = 1_000;
 
 /** A daemon that is started, killed and started again on its machine. */
 export interface Daemon {
@@ -64,7 +68,7 @@ export class SimCluster {
   readonly datanodes: DatanodeMachine[];
   readonly #log: (process: Process) => Logger;
   /** Blocks up to this size are kept by the namenode, bytes. */
-  readonly #inlineBytes: number;
+  readonly inlineBytes: number;
   readonly #journalSyncMs: number | undefined;
   #processes = 0;
   #running: Namenode | undefined;
@@ -94,7 +98,7 @@ export class SimCluster {
       running: undefined,
     }));
     const anyBytes = random.pick([0, 0, 512, 16 << 10]);
-    this.#inlineBytes = options.inlineBytes ?? anyBytes;
+    this.inlineBytes = options.inlineBytes ?? anyBytes;
     this.#journalSyncMs = options.journalSyncMs;
     for (const daemon of [this.namenode, ...this.datanodes]) daemon.process.kill();
   }
@@ -113,7 +117,7 @@ export class SimCluster {
         host: machine.name,
         port: PORT,
         blockSize: 4 << 20,
-        inlineBytes: this.#inlineBytes,
+        inlineBytes: this.inlineBytes,
         ...(this.#journalSyncMs !== undefined && { journalSync: this.#journalSyncMs }),
         ...TIMES,
       },
@@ -197,9 +201,35 @@ export class SimCluster {
     });
   }
 
+  /** A client that is used through its library. As connect(). */
+  async useLibrary(daemon: Daemon): Promise<Access> {
+    return new LibraryAccess(await this.connect(daemon));
+  }
+
+  /**
+   * A client that is used as a mount is: all of it but the kernel. As connect().
+   * @param maxInodes inodes that it remembers, at most
+   */
+  async mount(daemon: Daemon, maxInodes: number): Promise<Access> {
+    const client = await this.connect(daemon, { watch: true });
+    const { process } = daemon;
+    const clock = new ProcessClock(this.time, process);
+    return new MountAccess(
+      client,
+      new FileSystem({ client, kernelMs: KERNEL_MS, log: this.#log(process), clock, maxInodes }),
+    );
+  }
+
   /** A machine for a client. */
   newClientMachine(name: string): Daemon {
     return this.#newMachine(name);
+  }
+
+  /** Whether a client and the namenode have been there, and connected with one another, since some time, ms. */
+  isSteady({ process, machine }: Daemon, since: number): boolean {
+    const runs = [machine, this.namenode.machine].every(({ lastStop }) => lastStop < since);
+    const stopped = process.isStopped || this.namenode.process.isStopped;
+    return runs && !stopped && this.network.isConnected(machine.name, NAMENODE, since);
   }
 
   /** A connection of an operator to the namenode. */

@@ -1,11 +1,34 @@
-import { replicaName } from "../../datanode/replica-name.js";
+import { parseReplicaName, replicaName } from "../../datanode/replica-name.js";
 import { Namenode } from "../../proto/gen/services.js";
-import { CommitRequest, type CommittedBlock } from "../../proto/gen/types.js";
+import { CommitRequest, type CommittedBlock, GetExtentsReply, type LocatedBlock } from "../../proto/gen/types.js";
 import type { Checker } from "./checker.js";
 import type { DatanodeMachine, SimCluster } from "./cluster.js";
 
 /** A disaster excuses a datanode that has lost what it acknowledged, for as long as a commit may be repeated, ms. */
 const EXCUSED_MS = 300_000;
+
+/** Checks, whenever the namenode says where a block is, that none of these datanodes has nothing but an older generation of it. */
+export function watchLocations(cluster: SimCluster, checker: Checker): void {
+  cluster.network.observers.push(({ method, bytes }) => {
+    if (method !== `reply of ${Namenode.getExtents.name}`) return;
+    for (const located of GetExtentsReply.decode(bytes).blocks) checkLocated(cluster, checker, located);
+  });
+}
+
+function checkLocated(cluster: SimCluster, checker: Checker, { block, replicas }: LocatedBlock): void {
+  for (const { id } of replicas) {
+    const daemon = cluster.datanodes.find((d) => d.running?.id === id);
+    if (daemon === undefined) continue; // it is down
+    const generations = [...daemon.platter.files()]
+      .map(([path]) => parseReplicaName(path.slice(path.lastIndexOf("/") + 1)))
+      .filter((replica) => replica?.id === block.id)
+      .map((replica) => replica!.generation);
+    checker.check(
+      generations.length === 0 || generations.some((generation) => generation >= block.generation),
+      `${daemon.machine.name}, where block ${block.id} is said to be, has not just an older generation of it (${generations}, not ${block.generation})`,
+    );
+  }
+}
 
 /** Checks, whenever a client commits a block, that every datanode it names has it: that is what their acknowledgements said. */
 export function watchCommits(cluster: SimCluster, checker: Checker): void {

@@ -11,6 +11,9 @@ const AMBUSHES = 0.6;
 const AMBUSH_DELAYS_MS = [0, 0, 0.6, 3, 12] as const;
 /** How long such a moment is waited for, ms. */
 const AMBUSH_PATIENCE_MS = 3_000;
+/** The same for the last one, which comes, half of the time, when a program has just been promised that what it wrote stays. */
+const LAST_PATIENCE_MS = 10_000;
+const LAST_MOMENT = "promise.fsync";
 /** How long a daemon stays down, or a fault lasts, ms. Longer than until a datanode counts as dead, at times. */
 const SHORT_MS = [100, 6_000] as const;
 const LONG_MS = [6_000, 30_000] as const;
@@ -92,6 +95,7 @@ export class Faults {
     this.#actors = actors;
     this.#random = random;
     cluster.network.observers.push(({ from, to, method }) => this.#happens(method, [from, to]));
+    checker.promises.push((what, machine) => this.#happens(`promise.${what}`, [machine]));
     for (const { platter, machine } of cluster.datanodes) {
       platter.observer = (operation) => this.#happens(`disk.${operation}`, [machine.name]);
     }
@@ -116,7 +120,8 @@ export class Faults {
   async finale(): Promise<void> {
     const { time } = this.#cluster;
     while (!this.#mayStrike("everythingLosesPower")) await time.sleep(100);
-    await this.#moment();
+    if (this.#random.chance(0.5)) await this.#ambushAt(LAST_MOMENT, LAST_PATIENCE_MS);
+    else await this.#moment();
     this.#strike("everythingLosesPower");
   }
 
@@ -136,11 +141,16 @@ export class Faults {
   async #moment(): Promise<void> {
     this.#near = [];
     if (!this.#random.chance(AMBUSHES) || this.#kinds.size === 0) return;
-    const kind = this.#random.pick([...this.#random.pick([...this.#kinds.values()])]);
+    await this.#ambushAt(this.#random.pick([...this.#random.pick([...this.#kinds.values()])]), AMBUSH_PATIENCE_MS);
+  }
+
+  /** Waits until something certain happens, or a little later. */
+  async #ambushAt(kind: string, patienceMs: number): Promise<void> {
+    this.#near = [];
     const sprung = new Promise<void>((resolve) => {
       this.#ambush = { kind, spring: resolve };
     });
-    await Promise.race([sprung, this.#cluster.time.sleep(AMBUSH_PATIENCE_MS)]);
+    await Promise.race([sprung, this.#cluster.time.sleep(patienceMs)]);
     this.#ambush = undefined;
     await this.#cluster.time.sleep(this.#random.pick(AMBUSH_DELAYS_MS));
   }
@@ -263,11 +273,12 @@ export class Faults {
   }
 
   async #stopped(daemon: Daemon): Promise<void> {
-    const { process } = daemon;
+    const { process, machine } = daemon;
     this.#tell(`${process.name} stops`);
     process.stop();
     await this.#last();
     this.#tell(`${process.name} goes on`);
+    machine.lastStop = this.#cluster.time.now;
     process.cont();
   }
 

@@ -6,6 +6,8 @@ export class Machine {
   /** Milliseconds that its clock is set wrong. */
   wallOffset = 0;
   on = true;
+  /** When the program on it was last stopped, or went on after that, ms of virtual time. */
+  lastStop = Number.NEGATIVE_INFINITY;
 
   constructor(name: string) {
     this.name = name;
@@ -31,6 +33,10 @@ export class Process implements Life {
 
   get wallOffset(): number {
     return this.machine.wallOffset;
+  }
+
+  get isStopped(): boolean {
+    return this.#state === "stopped";
   }
 
   run(fn: () => void): void {

@@ -25,10 +25,10 @@ function logInto(process: Process, tell: (what: string) => void): Logger {
   );
 }
 
-function summary({ seed, operations, faults, excused, virtualMs, events }: RunResult): string {
+function summary({ seed, operations, faults, excused, met, virtualMs, events }: RunResult): string {
   const count = (map: ReadonlyMap<string, number>) => [...map].map(([what, n]) => `${what} ${n}`).join(", ");
   const minutes = (virtualMs / 60_000).toFixed(1);
-  return `seed ${seed}: ${operations} operations, ${minutes} virtual minutes, ${events} events; ${count(faults)}; errors excused: ${count(excused) || "none"}`;
+  return `seed ${seed}: ${operations} operations, ${minutes} virtual minutes, ${events} events; ${count(faults)}; ${count(met)}; errors excused: ${count(excused) || "none"}`;
 }
 
 const number = (text: string): number => {

@@ -39,6 +39,8 @@ export class SimNetwork {
   readonly #sockets = new Set<SimSocket>();
   /** "a>b": nothing gets from machine a to machine b. */
   readonly #cut = new Set<string>();
+  /** The same, until when it was last so. */
+  readonly #mended = new Map<string, number>();
   #nextPort = 10_000;
   /** Probability that a message breaks its connection instead of arriving. */
   breakChance = 0;
@@ -74,12 +76,23 @@ export class SimNetwork {
 
   /** Undoes all cuts. What waited goes on. */
   mend(): void {
+    for (const cut of this.#cut) this.#mended.set(cut, this.#time.now);
     this.#cut.clear();
     for (const socket of [...this.#sockets]) socket.pump();
   }
 
   isCut(from: string, to: string): boolean {
     return this.#cut.has(`${from}>${to}`);
+  }
+
+  /** Whether something that connects two machines has done so since some time, ms, and nothing was cut meanwhile. */
+  isConnected(a: string, b: string, since: number): boolean {
+    for (const way of [`${a}>${b}`, `${b}>${a}`])
+      if (this.#cut.has(way) || (this.#mended.get(way) ?? Number.NEGATIVE_INFINITY) >= since) return false;
+    for (const { process, peer, isOpen, since: opened } of this.#sockets)
+      if (process.machine.name === a && peer.process.machine.name === b && isOpen && peer.isOpen && opened <= since)
+        return true;
+    return false;
   }
 
   latency(bytes: number): number {
@@ -130,7 +143,7 @@ export class SimNetwork {
   }
 
   #pair(a: Process, b: Process): [SimSocket, SimSocket] {
-    const [left, right] = [new SimSocket(this, a), new SimSocket(this, b)];
+    const [left, right] = [new SimSocket(this, a, this.#time.now), new SimSocket(this, b, this.#time.now)];
     left.peer = right;
     right.peer = left;
     for (const socket of [left, right]) {
@@ -170,6 +183,8 @@ interface Message {
 class SimSocket extends EventEmitter {
   peer!: SimSocket;
   readonly process: Process;
+  /** When it was opened, ms. */
+  readonly since: number;
   binaryType = "nodebuffer";
   bufferedAmount = 0;
   readonly #network: SimNetwork;
@@ -183,10 +198,15 @@ class SimSocket extends EventEmitter {
   #unread: Message[] = [];
   #paused = false;
 
-  constructor(network: SimNetwork, process: Process) {
+  constructor(network: SimNetwork, process: Process, since: number) {
     super();
     this.#network = network;
     this.process = process;
+    this.since = since;
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
   }
 
   asWebSocket(): WebSocket {

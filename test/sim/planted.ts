@@ -48,6 +48,11 @@ export const PLANTED: readonly Planted[] = [
     ],
   },
   {
+    name: "a directory is given back before the births in it",
+    firstSeed: 1,
+    changes: [{ file: "client/births.js", find: "await this.deliver(dirs);", put: "" }],
+  },
+  {
     name: "a packet is acknowledged before the next datanode has it",
     firstSeed: 1,
     changes: [

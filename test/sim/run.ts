@@ -1,8 +1,10 @@
 import type { Logger } from "../../common/log.js";
-import { Actor, Arena } from "./actor.js";
+import { ClientPush, Namenode } from "../../proto/gen/services.js";
+import { Actor } from "./actor.js";
+import { Arena } from "./arena.js";
 import { Checker } from "./checker.js";
 import { SimCluster } from "./cluster.js";
-import { watchCommits } from "./commits.js";
+import { watchCommits, watchLocations } from "./commits.js";
 import { type Fault, Faults } from "./faults.js";
 import { checkHealth } from "./health.js";
 import type { Process } from "./machine.js";
@@ -32,6 +34,8 @@ export interface RunResult {
   readonly operations: number;
   readonly faults: ReadonlyMap<Fault, number>;
   readonly excused: ReadonlyMap<string, number>;
+  /** How often what matters happened, by what it was. */
+  readonly met: ReadonlyMap<string, number>;
   /** Virtual time, ms, and events. */
   readonly virtualMs: number;
   readonly events: number;
@@ -50,6 +54,11 @@ export async function run(options: RunOptions): Promise<RunResult> {
   });
   checker.attach(cluster);
   watchCommits(cluster, checker);
+  watchLocations(cluster, checker);
+  cluster.network.observers.push(({ method }) => {
+    if (method === ClientPush.recall.name) checker.meet("recalls");
+    if (method === `error of ${Namenode.create.name}`) checker.meet("creates refused");
+  });
   const fatal = (err: unknown) => checker.fatal(err);
   const release = takeUncaught(fatal);
   const actors: Actor[] = [];
@@ -64,6 +73,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
       operations: checker.operations,
       faults: faults.counts,
       excused: checker.excused,
+      met: checker.met,
       virtualMs: cluster.time.now,
       events: cluster.time.happened,
     };
@@ -74,7 +84,7 @@ export async function run(options: RunOptions): Promise<RunResult> {
 
 /** The course of a run: work under faults, then mending, then the last comparison. */
 function drive(cluster: SimCluster, checker: Checker, actors: Actor[], random: Random, options: RunOptions) {
-  const arena = new Arena();
+  const arena = new Arena(cluster, checker, random.fork());
   const maxBytes = random.pick(FILE_BYTES);
   const others = () => actors;
   for (let i = 1; i <= 3; i++) actors.push(new Actor({ cluster, checker, name: `c${i}`, arena, maxBytes, others }));

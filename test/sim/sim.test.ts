@@ -23,13 +23,16 @@ describe("simulated clusters", function () {
     expect(a.events).to.equal(b.events);
   });
 
-  it("see faults of every kind", async () => {
+  it("see faults of every kind, and files made in both ways", async () => {
     const seen = new Set<string>();
+    const met = new Set<string>();
     for (let seed = 1001; seed <= 1012; seed++) {
-      const { faults, violation } = await run({ seed, operations: 150 });
-      expect(violation).to.equal(undefined);
-      for (const fault of faults.keys()) seen.add(fault);
+      const result = await run({ seed, operations: 150 });
+      expect(result.violation).to.equal(undefined);
+      for (const fault of result.faults.keys()) seen.add(fault);
+      for (const what of result.met.keys()) met.add(what);
     }
+    expect([...met]).to.include.members(["files made by mounts", "files made by calls", "recalls"]);
     expect(seen.size).to.be.greaterThan(12);
   });
 });
