@@ -26,7 +26,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: "the journal is not synced when it should be",
-    firstSeed: 108,
+    firstSeed: 1,
     changes: [
       {
         file: "namenode/namespace/service.js",
@@ -37,7 +37,7 @@ export const PLANTED: readonly Planted[] = [
   },
   {
     name: "a replica of an older generation counts",
-    firstSeed: 84,
+    firstSeed: 12,
     changes: [
       { file: "namenode/blocks/reports.js", find: "if (generation < block.generation) {", put: "if (false) {" },
       {
