@@ -141,7 +141,7 @@ export class Actor {
     if (file === undefined) return;
     const wasSynced = file.unread || file.content.latest.certainty === "durable";
     this.#checker.check(!wasSynced, `${this.#of(file)} was synced, and has a block without a good replica`);
-    this.#client = await this.#cluster.connect(this.daemon);
+    this.#current = await this.#cluster.useLibrary(this.daemon);
     await this.#unlink(file);
     await this.close();
   }
