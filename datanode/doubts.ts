@@ -33,7 +33,9 @@ export class Doubts {
 
   /** It has been read, and is whole or not. */
   settle(id: number, isGood: boolean): void {
-    if (this.#unread.delete(id) && !isGood) this.#bad.add(id);
+    this.#unread.delete(id);
+    if (isGood) this.#bad.delete(id);
+    else this.#bad.add(id);
   }
 
   /** There is no such replica any more. */

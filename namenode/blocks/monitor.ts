@@ -20,6 +20,8 @@ import type { Walks } from "./walks.js";
 const TICK_MS = 1_000;
 /** Shortest pause between two looks, ms. */
 const KICK_MS = 20;
+/** How often the replicas of missing blocks are read again, ms: a disk may have failed to read one only for a while. */
+const REVIVE_MS = 300_000;
 /** Blocks of one level looked at in one look. */
 const PAGE = 256;
 
@@ -64,6 +66,9 @@ export class Monitor {
   #kicked: Timer | undefined;
   /** Blocks looked at in vain since the last one that something could be done for. */
   #inVain = 0;
+  /** When the last round over the missing blocks began in which their replicas are read again; and whether this is one. */
+  #revivedAt = Number.NEGATIVE_INFINITY;
+  #isReviving = false;
 
   constructor(parts: MonitorParts) {
     this.#p = parts;
@@ -113,6 +118,7 @@ export class Monitor {
   #lookAt(level: number): number {
     const copies = level !== MISSING && level !== SURPLUS;
     let acted = 0;
+    if (level === MISSING && this.#bookmarks[level] === -1) this.#beginMissing();
     const page = this.#p.queue.page(level, this.#bookmarks[level]!, PAGE);
     this.#bookmarks[level] = page.length < PAGE ? -1 : page.at(-1)!;
     for (const id of page) {
@@ -131,15 +137,28 @@ export class Monitor {
     const { map, use, transfers } = this.#p;
     const found = map.refresh(id);
     if (found?.level !== level) return "acted"; // it stands where it belongs now
-    if (level === MISSING) return "nothing";
     const { generation, length } = use.committed(id)!;
     const block = { id, generation, length };
+    if (level === MISSING) return this.#revive(block, found.assessment);
     if (level === SURPLUS) return this.#trim(block, found.assessment);
     if (transfers.has(id)) return "limited";
     if (level === MISPLACED) return this.#spread(block, found.assessment);
     const outcome = this.#copy(block, found.assessment, level === EVACUATE ? "evacuate" : "repair");
     if (outcome !== "nothing" || found.assessment.sure.length === 0) return outcome;
     return this.#makeRoom(id, found.assessment.corrupt);
+  }
+
+  #beginMissing(): void {
+    const now = this.#p.clock.monotonic();
+    this.#isReviving = now - this.#revivedAt >= REVIVE_MS && this.#p.queue.missing > 0;
+    if (this.#isReviving) this.#revivedAt = now;
+  }
+
+  /** No replica of a block is good. Those that were found bad are read again, now and then. */
+  #revive(block: Block, { corrupt }: Assessment): Outcome {
+    const { datanodes, verifications } = this.#p;
+    if (this.#isReviving) for (const id of corrupt) verifications.request(datanodes.get(id)!, block);
+    return "nothing";
   }
 
   /** Has a block copied to datanodes that lack it. */

@@ -13,7 +13,7 @@ const CONVERGE_MS = 600_000;
 const ASK_MS = 2_000;
 
 /** How long nothing but blocks without a good replica is wrong before they are given up, ms. */
-const GIVE_UP_MS = 60_000;
+const GIVE_UP_MS = 400_000;
 
 /**
  * Waits until the cluster says that it is whole, then checks that it is: replicas, and nothing that nobody refers to.

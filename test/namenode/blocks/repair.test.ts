@@ -364,6 +364,29 @@ describe("namenode/blocks: corrupt replicas", () => {
     expect(c.holders(1)).to.deep.equal([1, 2, 3]);
   });
 
+  it("has the bad replicas of a missing block read again, now and then: what a disk cannot read now it may later", async () => {
+    const c = new TestCluster();
+    const [a, b] = await c.joinMany(2);
+    const block = c.commit(1, [a!, b!], { wanted: 2 });
+    for (const datanode of [a!, b!]) {
+      datanode.lazy = true;
+      datanode.corrupt.add(1);
+      await datanode.report(block, State.CORRUPT);
+    }
+    const asked = () => [a!, b!].map((d) => d.commands.filter((x) => x.method === DatanodeCommands.verify.name).length);
+    await c.clock.advance(5_000);
+    expect(asked()).to.deep.equal([1, 1]);
+    for (const datanode of [a!, b!]) await datanode.report(block, State.CORRUPT);
+    await c.clock.advance(200_000);
+    expect(asked()).to.deep.equal([1, 1]);
+    await c.clock.advance(200_000);
+    expect(asked()).to.deep.equal([2, 2]);
+    a!.corrupt.delete(1);
+    await a!.report(block, State.VERIFIED);
+    expect((await c.status()).missing).to.equal(0);
+    expect(c.blocks.locate(block, "host1").replicas.map((r) => r.id)).to.deep.equal([1]);
+  });
+
   it("treats a committed block's replica of another length as corrupt", async () => {
     const c = new TestCluster();
     const nodes = await c.joinMany(4);
