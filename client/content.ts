@@ -146,7 +146,7 @@ export class Content implements FileContent {
   }
 
   async truncate(size: number): Promise<Inode> {
-    await this.#writer.settle(false);
+    await this.#writer.commit();
     const { inode } = await this.#context.io.session.change(Namenode.setAttributes, { ino: this.ino, size });
     this.#reader.changed(inode, inode.size, MAX_FILE_SIZE);
     return inode;

@@ -212,7 +212,7 @@ export interface FileContent {
    * edit; what is lost is lost together. False, and nothing is done, when nothing is unflushed: the change is the namenode's.
    */
   setAttributes(change: AttributeChange): boolean;
-  /** Sets the size, committed when this resolves. Unflushed writes before it are committed first. */
+  /** Sets the size, committed when this resolves. Unflushed writes before it are committed first. The error of lost ones, as write(). */
   truncate(size: number): Promise<Inode>;
   /**
    * Commits everything written so far, in the order of writing. What goes wrong is thrown by the next flush or fsync, and takes with it

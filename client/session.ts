@@ -72,6 +72,9 @@ export class Session {
   readonly #openListeners: ((reply: OpenSessionReply) => void)[] = [];
   #nextSequence = 1;
   #opened: OpenSessionReply | undefined;
+  /** When the lease was last renewed, monotonic ms; and how often the session has ended at the namenode. */
+  #renewed = 0;
+  #life = 0;
   #synced = 0;
   #highest = 0;
   /** Something that was answered is lost, and no sync has said so yet. */
@@ -163,17 +166,31 @@ export class Session {
    * A call that changes nothing, or may be done twice. Repeated until the patience ends.
    * @param signal when it is aborted the call is not sent any more, and ECANCELED
    */
-  async call<M extends AnyMethod>(method: M, request: RequestOf<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
+  call<M extends AnyMethod>(method: M, request: RequestOf<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
+    return this.#repeat(method, request, false, signal);
+  }
+
+  /** @param once whether the namenode is to remember that it has done it: it forgets that with the session */
+  async #repeat<M extends AnyMethod>(
+    method: M,
+    request: RequestOf<M>,
+    once: boolean,
+    signal?: AbortSignal,
+  ): Promise<ReplyOf<M>> {
     const births = this.births.before(method, request);
     if (births !== undefined) await births;
     const patience = new Patience(this.#options.clock, this.#options.patienceMs);
+    let life: number | undefined;
     for (;;) {
       if (this.#closed) throw new CairnError("ENOTCONN", `${method.name}: the client is closed`);
       if (signal?.aborted) throw new CairnError("ECANCELED", `${method.name}: given up`);
       try {
         const deadlineMs = Math.max(1, Math.min(DEFAULT_DEADLINE_MS, patience.left));
+        const link = this.#link.link ?? (await this.#link.ready(deadlineMs));
+        if (once && life !== undefined && life !== this.#life) throw forgotten(method.name);
+        life = this.#life;
         const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
-        const reply: ReplyOf<M> = await this.#link.call(method, request, { deadlineMs, ...(signal && { signal }) });
+        const reply: ReplyOf<M> = await link.call(method, request, { deadlineMs, ...(signal && { signal }) });
         this.watch.answered(sent, epoch);
         this.#note(reply);
         return reply;
@@ -184,7 +201,10 @@ export class Session {
     }
   }
 
-  /** A call that changes something: as call(), and done once. Of one that was given up it is not known whether it was done. */
+  /**
+   * A call that changes something: as call(), and done once. Of one that was given up it is not known whether it was done. EIO, and that is
+   * not known either: the session ended, and with it what the namenode remembers, after the call had been sent.
+   */
   async change<M extends AnyMethod>(method: M, request: Unnumbered<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
     const sequence = this.#nextSequence++;
     this.#unfinished.add(sequence);
@@ -192,7 +212,7 @@ export class Session {
       // The set keeps the order of insertion: its first is the lowest that has no reply yet.
       const doneBelow = this.#unfinished.values().next().value ?? sequence;
       const call: CallIdInit = { session: this.id, sequence, doneBelow };
-      return await this.call(method, { ...request, call } as RequestOf<M>, signal);
+      return await this.#repeat(method, { ...request, call } as RequestOf<M>, true, signal);
     } finally {
       this.#unfinished.delete(sequence);
     }
@@ -258,7 +278,10 @@ export class Session {
       );
     }
     if (this.#opened !== undefined && this.#opened.incarnation !== reply.incarnation) this.#restarted(reply);
+    // A namenode that was started anew does not know sessions that have changed nothing, either: those have not ended.
+    if (reply.begun && sent - this.#renewed >= (this.#opened?.leaseMs ?? Number.POSITIVE_INFINITY)) this.#life++;
     this.#opened = reply;
+    this.#renewed = sent;
     this.watch.connected(sent, reply.leaseMs);
     this.#noteSynced(reply.syncedIndex);
     this.#keepAlive?.clear();
@@ -273,6 +296,7 @@ export class Session {
     try {
       const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
       this.#noteSynced((await link.call(Namenode.keepAlive, { session: this.id })).syncedIndex);
+      this.#renewed = Math.max(this.#renewed, sent);
       this.watch.answered(sent, epoch);
     } catch (err) {
       if (this.#closed || !link.isOpen || codeOf(err) === "ETIMEDOUT") return;
@@ -307,4 +331,11 @@ export class Session {
   #noteSynced(index: number): void {
     if (index > this.#synced) this.#synced = index;
   }
+}
+
+function forgotten(method: string): CairnError {
+  return new CairnError(
+    "EIO",
+    `${method}: the session ended before the reply came: it is not known whether it was done`,
+  );
 }

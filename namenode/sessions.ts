@@ -114,8 +114,9 @@ export class Sessions {
   /**
    * Opens a session, or resumes it over a new connection: it holds the given blocks from now on, but for those that have
    * been committed. ENOBUFS when there are too many sessions; EINVAL for a block that was never given out or is another's.
+   * @returns whether it begins: nothing was known of such a session
    */
-  open(id: number, name: string, link: Link, pending: readonly Block[], isCommitted: (id: number) => boolean): void {
+  open(id: number, name: string, link: Link, pending: readonly Block[], isCommitted: (id: number) => boolean): boolean {
     for (const block of pending) {
       const holder = this.#holders.get(block.id);
       if (holder !== undefined && holder.id !== id) {
@@ -125,6 +126,7 @@ export class Sessions {
     if (!this.#sessions.has(id) && this.#sessions.size >= MAX_SESSIONS) {
       throw new CairnError("ENOBUFS", `the namenode has ${MAX_SESSIONS} sessions already`);
     }
+    const begun = !this.#sessions.has(id);
     const session = this.#sessions.get(id) ?? this.#add(id, name);
     session.name = name;
     session.link = link;
@@ -136,6 +138,7 @@ export class Sessions {
       if (session.link === link) session.link = undefined;
     });
     this.#log.debug({ session: id, client: name, pending: session.pending.size }, "session opened");
+    return begun;
   }
 
   /** Renews a lease. ENOTCONN when there is no such session (any more): the client must open it again. */

@@ -338,13 +338,13 @@ export class NamespaceService {
     const { nextBlock } = readCluster(kv);
     for (const block of pending) inRange(block.id, 1, nextBlock - 1, "pending block");
     const { sessions, callbacks, locks, leaseMs, policy, inlineBytes, trashMs, version } = this.#options;
-    sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
+    const begun = sessions.open(session, name, connection, pending, (block) => readBlock(kv, block) !== undefined);
     if (request.watch) {
       inRange(request.open.length, 0, MAX_OPEN, "open inodes");
       callbacks.open(session, connection, resume(this.#context, session, request.open));
     } else callbacks.ended(session);
     const { syncedIndex } = this.#editor;
-    const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes, trashMs };
+    const opened = { cluster: this.#cluster, leaseMs, policy, syncedIndex, version, inlineBytes, trashMs, begun };
     return { ...opened, beganIndex: this.#beganIndex, ...locks.opened(request) };
   }
 

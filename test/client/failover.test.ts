@@ -159,6 +159,20 @@ describe("writing while datanodes fail", () => {
     await content.close();
   });
 
+  it("says so, too, when the file is cut while bytes of it are lost: nobody sees the new size without them", async () => {
+    const client = await cluster.client({ clock: new FastClock(20) });
+    const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB });
+    await content.write(0, noise(3 * MIB));
+    await until(() => cluster.datanodes.slice(0, 3).every((d) => d.packets === 3), { what: "three packets" });
+    await Promise.all(cluster.datanodes.slice(0, 3).map((d) => d.stop()));
+    expect((await rejected(content.truncate(5 * MIB))).code).to.equal("EIO");
+    expect((await client.meta.getInode(inode.ino)).size).to.equal(0);
+    expect((await rejected(content.flush())).code).to.equal("EIO");
+    await content.truncate(100);
+    expect((await client.meta.getInode(inode.ino)).size).to.equal(100);
+    await content.close();
+  });
+
   it("goes on with the others when one more cannot be reached while the pipeline is rebuilt", async () => {
     const client = await cluster.client({ writeMemory: 2 * MIB });
     const { content, inode } = await cluster.file(client, { blockSize: 16 * MIB });

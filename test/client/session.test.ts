@@ -85,6 +85,19 @@ describe("a session with the namenode", () => {
     expect((await client.meta.readDirectory(ROOT_INO, Buffer.alloc(0), 10)).entries).to.have.length(1);
   });
 
+  it("does not send a change again to a namenode that has forgotten the session and what it did: nobody knows then", async () => {
+    cluster.namenode.leaseMs = 1; // over before the connection is there again
+    cluster.namenode.begun = true;
+    const client = await cluster.client();
+    cluster.namenode.after = (method) => (method === "Namenode.Create" ? "lose" : "reply");
+    const opened = cluster.namenode.sessions.length;
+    expect((await failure(create(client, "once"))).code).to.equal("EIO");
+    expect(cluster.namenode.count("Create")).to.equal(1);
+    expect(cluster.namenode.sessions.length).to.be.above(opened);
+    cluster.namenode.after = () => "reply";
+    await create(client, "another");
+  });
+
   it("numbers its changes, and says below which all are done", async () => {
     const client = await cluster.client();
     const seen: { sequence: number; doneBelow: number }[] = [];
