@@ -370,7 +370,16 @@ export class Faults {
 
   async flippedBits(): Promise<void> {
     const { platter, machine } = this.#datanode();
-    const replicas = [...platter.files()].filter(([path]) => parseReplicaName(path.slice(path.lastIndexOf("/") + 1)));
+    // What rots is known from other copies: a single one is lost by design.
+    const others = new Map<string, Buffer>();
+    for (const { platter: other } of this.#cluster.datanodes) {
+      if (other !== platter)
+        for (const [path, { data, length }] of other.files()) others.set(nameOf(path), data.subarray(0, length));
+    }
+    const replicas = [...platter.files()].filter(
+      ([path, { data, length }]) =>
+        parseReplicaName(nameOf(path)) !== undefined && others.get(nameOf(path))?.equals(data.subarray(0, length)),
+    );
     if (replicas.length === 0) return;
     for (let i = 0; i < 3; i++) {
       const [path, file] = this.#random.pick(replicas);
@@ -429,4 +438,8 @@ export class Faults {
   #tell(what: string): void {
     this.#checker.tell(`** ${what}`);
   }
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
 }
