@@ -26,10 +26,9 @@ export function encodeFrame(envelope: EnvelopeInit, body?: Uint8Array): Buffer {
   if (whole && body !== undefined && body.length > 0) throw tooLong(length, "it has a body too");
   const total = PREFIX + length + (body?.length ?? 0);
   if (total > MAX_MESSAGE) throw tooLong(total, `the limit is ${MAX_MESSAGE}`);
-  const encoded = writer.finish();
   const frame = Buffer.allocUnsafe(total);
   frame.writeUInt16LE(whole ? WHOLE : length, 0);
-  frame.set(encoded, PREFIX);
+  writer.finishInto(frame, PREFIX);
   if (body !== undefined) frame.set(body, PREFIX + length);
   return frame;
 }
@@ -40,13 +39,14 @@ export function encodeFrame(envelope: EnvelopeInit, body?: Uint8Array): Buffer {
  * no room for the head.
  */
 export function encodeFrameAround(envelope: EnvelopeInit, buffer: Buffer, from: number, to: number): Buffer {
-  const encoded = Envelope.encode(envelope).finish();
-  const start = from - PREFIX - encoded.length;
-  if (encoded.length > MAX_ENVELOPE) throw tooLong(encoded.length, "it has a body too");
-  if (start < 0) throw new RangeError(`no room for an envelope of ${encoded.length} bytes before offset ${from}`);
+  const writer = Envelope.encode(envelope);
+  const { len } = writer;
+  const start = from - PREFIX - len;
+  if (len > MAX_ENVELOPE) throw tooLong(len, "it has a body too");
+  if (start < 0) throw new RangeError(`no room for an envelope of ${len} bytes before offset ${from}`);
   if (to - start > MAX_MESSAGE) throw tooLong(to - start, `the limit is ${MAX_MESSAGE}`);
-  buffer.writeUInt16LE(encoded.length, start);
-  buffer.set(encoded, start + PREFIX);
+  buffer.writeUInt16LE(len, start);
+  writer.finishInto(buffer, start + PREFIX);
   return buffer.subarray(start, to);
 }
 

@@ -1,8 +1,10 @@
 import type { Writer } from "protobufjs";
 
-/** Encodes and decodes one message type: what the generated classes are. */
+/** Encodes and decodes one message type. */
 export interface Codec<In, Out> {
-  encode(message: In): Writer;
+  /** What comes of it must be taken (`finish`, `finishInto`) before any other message is encoded: all are written in the same memory. */
+  encode(message: In): Pick<Writer, "len" | "finish" | "finishInto">;
+  /** All fields are there, those that were not sent with their defaults; bytes share the memory of what is decoded. */
   decode(bytes: Uint8Array): Out;
 }
 

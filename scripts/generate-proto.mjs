@@ -1,6 +1,7 @@
-// Generates proto/gen from proto/*.proto: the static message code (protobufjs), and services.ts, a typed table of the
-// methods of every `service`. Skips the work when the .proto files have not changed since the last run.
-import { execFileSync } from "node:child_process";
+// Generates proto/gen from proto/*.proto: types.ts, every message's types and code, and services.ts, a typed table of the methods of
+// every `service`. Skips the work when the .proto files have not changed since the last run. The code is our own, not protobufjs's static
+// code: that leaves fields out of objects which were not sent, so that the objects of one message have dozens of shapes, which V8 cannot
+// make fast code for. Here a decoded message always has all of its fields.
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -21,26 +22,6 @@ const stamp = join(out, ".stamp");
 if (existsSync(stamp) && readFileSync(stamp, "utf8") === digest) process.exit(0);
 
 mkdirSync(out, { recursive: true });
-const pbjs = join(root, "node_modules/.bin/pbjs");
-const flags = [
-  "-t",
-  "static-module",
-  "-w",
-  "esm",
-  "--force-number",
-  "--no-verify",
-  "--no-convert",
-  "--no-delimited",
-  "--alt-comment",
-];
-execFileSync(
-  pbjs,
-  [...flags, "--no-typeurl", "--no-service", "-p", root, "-d", "-o", join(out, "messages.js"), ...sources],
-  {
-    stdio: "inherit",
-  },
-);
-
 const all = new protobuf.Root();
 all.resolvePath = (_origin, target) => (target.startsWith("/") ? target : join(root, "proto", target));
 all.loadSync(sources, { alternateCommentMode: true });
@@ -55,20 +36,21 @@ const flat = (type) => type.fullName.replace(/^\.cairn\./, "").replaceAll(".", "
 
 /** May be absent on the wire and says so: `optional`, or in a oneof. */
 const mayBeAbsent = (f) => f.partOf !== null && f.partOf !== undefined;
-/** Has a value when it is not on the wire: all but messages that must be there. */
-const hasDefault = (f) => f.repeated || mayBeAbsent(f) || !(f.resolvedType instanceof protobuf.Type);
+const isMessage = (f) => f.resolvedType instanceof protobuf.Type;
+const isEnum = (f) => f.resolvedType instanceof protobuf.Enum;
+/** A message that must be on the wire: neither `optional` nor in a oneof. */
+const mustBeThere = (f) => isMessage(f) && !f.repeated && !mayBeAbsent(f);
 function scalar(f, side) {
-  if (f.resolvedType instanceof protobuf.Enum) return flat(f.resolvedType);
+  if (isEnum(f)) return flat(f.resolvedType);
   if (f.resolvedType) return side === "in" ? `${flat(f.resolvedType)}Init` : flat(f.resolvedType);
   if (f.type === "bytes") return side === "in" ? "Uint8Array" : "Buffer";
   return f.type === "string" ? "string" : f.type === "bool" ? "boolean" : "number";
 }
 function declare(f, side) {
   const type = scalar(f, side);
-  const isMessage = f.resolvedType instanceof protobuf.Type;
   if (f.repeated) return side === "in" ? `${f.name}?: readonly ${type}[] | undefined` : `${f.name}: ${type}[]`;
   if (mayBeAbsent(f)) return side === "in" ? `${f.name}?: ${type} | null | undefined` : `${f.name}: ${type} | null`;
-  if (isMessage) return `${f.name}: ${type}`;
+  if (isMessage(f)) return `${f.name}: ${type}`;
   return side === "in" ? `${f.name}?: ${type} | undefined` : `${f.name}: ${type}`;
 }
 function emitEnum(e, out) {
@@ -77,54 +59,110 @@ function emitEnum(e, out) {
   for (const [k, v] of Object.entries(e.values)) out.push(`  ${k}: ${v},`);
   out.push("} as const;", `export type ${name} = (typeof ${name})[keyof typeof ${name}];`, "");
 }
+
+/** Wire types of protobuf. */
+const [VARINT, FIXED64, DELIMITED, FIXED32] = [0, 1, 2, 5];
+const WIRE = { bytes: DELIMITED, string: DELIMITED, fixed32: FIXED32, fixed64: FIXED64 };
+/** Types that are read and written by functions of proto/wire.ts; the others by protobufjs, under their own names. */
+const READ = { uint64: "readUint64", int64: "readInt64", fixed64: "readFixed64" };
+const WRITE = { uint64: "writeUint64" };
+const wireType = (f) => (isMessage(f) ? DELIMITED : (WIRE[f.type] ?? VARINT));
+const tag = (f, wire = wireType(f)) => (f.id << 3) | wire;
+const write = (f, value, writer) => {
+  if (isMessage(f)) return `encode${flat(f.resolvedType)}(${value}, ${writer}.fork()).ldelim()`;
+  if (WRITE[f.type]) return `${WRITE[f.type]}(${writer}, ${value})`;
+  return `${writer}.${isEnum(f) ? "int32" : f.type}(${value})`;
+};
+const read = (f) => {
+  if (isMessage(f)) return `nested(r, decode${flat(f.resolvedType)})`;
+  if (isEnum(f)) return `r.int32() as ${flat(f.resolvedType)}`;
+  if (READ[f.type]) return `${READ[f.type]}(r)`;
+  return `r.${f.type}()${f.type === "bytes" ? " as Buffer" : ""}`;
+};
+/** What a field has that is not on the wire. */
+const absent = (f) => {
+  if (f.repeated) return "NONE";
+  if (mayBeAbsent(f)) return "null";
+  if (isMessage(f)) return "undefined";
+  if (isEnum(f)) return "0";
+  return { bytes: "NO_BYTES", string: '""', bool: "false" }[f.type] ?? "0";
+};
+
+function encodeField(f) {
+  const value = `m.${f.name}`;
+  if (f.repeated && wireType(f) === DELIMITED)
+    return `  if (${value} !== undefined) for (const x of ${value}) ${write(f, "x", `w.uint32(${tag(f)})`)};`;
+  if (f.repeated)
+    return `  if (${value} !== undefined && ${value}.length > 0) {
+    w.uint32(${tag(f, DELIMITED)}).fork();
+    for (const x of ${value}) ${write(f, "x", "w")};
+    w.ldelim();
+  }`;
+  const written = `${write(f, value, `w.uint32(${tag(f)})`)};`;
+  if (mustBeThere(f)) return `  ${written}`;
+  if (mayBeAbsent(f)) return `  if (${value} !== undefined && ${value} !== null) ${written}`;
+  if (f.type === "bytes") return `  if (${value} !== undefined && ${value}.length > 0) ${written}`;
+  return `  if (${value}) ${written}`;
+}
+
+function decodeField(f) {
+  const lines = [`      case ${tag(f)}:`];
+  if (f.repeated) lines.push(`        if (${f.name} === NONE) ${f.name} = [];`, `        ${f.name}.push(${read(f)});`);
+  else lines.push(`        ${f.name} = ${read(f)};`);
+  lines.push("        break;");
+  if (f.repeated && wireType(f) !== DELIMITED)
+    lines.push(
+      `      case ${tag(f, DELIMITED)}:`,
+      `        ${f.name} = packed(r, ${f.name}, (r) => ${read(f)});`,
+      "        break;",
+    );
+  return lines;
+}
+
 function emitMessage(type, out) {
   const name = flat(type);
   const fields = type.fieldsArray;
-  // A decoded message has only the fields that were sent; the others' defaults are on its prototype, where a spread does not find
-  // them. So they are declared as a class's accessors, which the type of a spread lacks, too: the compiler then says what is lost.
-  out.push(`declare class ${name}Fields {`);
-  for (const f of fields.filter(hasDefault)) {
-    const [key, typed] = [f.name, declare(f, "out")];
-    out.push(
-      ...doc(f.comment, "  "),
-      `  get ${key}()${typed.slice(key.length)};`,
-      `  set ${key}(value${typed.slice(key.length)});`,
-    );
-  }
-  out.push("}", ...doc(type.comment), `export interface ${name} extends ${name}Fields {`);
-  for (const f of fields.filter((f) => !hasDefault(f))) out.push(...doc(f.comment, "  "), `  ${declare(f, "out")};`);
+  out.push(...doc(type.comment), `export interface ${name} {`);
+  for (const f of fields) out.push(...doc(f.comment, "  "), `  ${declare(f, "out")};`);
   out.push("}", `/** What one hands in to encode a ${name}. */`, `export interface ${name}Init {`);
   for (const f of fields) out.push(`  ${declare(f, "in")};`);
   out.push("}");
-  // A message field that is neither `optional` nor in a oneof must be there: checked once, where bytes are decoded.
-  const checks = [];
+  const unused = fields.length === 0 ? "_" : "";
+  out.push(
+    `function encode${name}(${unused}m: ${name}Init, w: Writer): Writer {`,
+    ...[...fields].sort((a, b) => a.id - b.id).map(encodeField),
+    "  return w;",
+    "}",
+  );
+  out.push(`function decode${name}(r: Reader): ${name} {`);
   for (const f of fields) {
-    if (!(f.resolvedType instanceof protobuf.Type)) continue;
-    const check = `check${flat(f.resolvedType)}`;
-    if (f.repeated) checks.push(`  for (const x of m.${f.name}) ${check}(x);`);
-    else if (mayBeAbsent(f)) checks.push(`  if (m.${f.name}) ${check}(m.${f.name});`);
-    else checks.push(`  if (!m.${f.name}) throw new Error("${name} without ${f.name}");`, `  ${check}(m.${f.name});`);
+    const typed = declare(f, "out").slice(f.name.length);
+    out.push(`  let ${f.name}${mustBeThere(f) ? `${typed} | undefined` : typed} = ${absent(f)};`);
   }
-  out.push(`function check${name}(${checks.length ? "m" : "_m"}: ${name}): void {`, ...checks, "}");
+  out.push("  while (r.pos < r.len) {", "    const tag = r.tag();");
+  if (fields.length === 0) out.push("    skip(r, tag);");
+  else {
+    out.push("    switch (tag) {", ...fields.flatMap(decodeField));
+    out.push("      default:", "        skip(r, tag);", "    }");
+  }
+  out.push("  }");
+  for (const f of fields.filter(mustBeThere))
+    out.push(`  if (${f.name} === undefined) throw new Error("${name} without ${f.name}");`);
+  out.push(`  return { ${fields.map((f) => f.name).join(", ")} };`, "}");
   out.push(
     `export const ${name}: Codec<${name}Init, ${name}> = {`,
-    `  encode: (m) => cairn.${name}.encode(m as cairn.${name}.$Properties),`,
-    "  decode: (bytes) => {",
-    `    const m = cairn.${name}.decode(bytes) as unknown as ${name};`,
-    `    check${name}(m);`,
-    "    return m;",
-    "  },",
+    `  encode: (m) => encode${name}(m, scratch()),`,
+    `  decode: (bytes) => decode${name}(readerOf(bytes)),`,
     "};",
     "",
   );
 }
 
-// numbers.js comes first: the generated code reads its choice when it is loaded.
 const types = [
   HEADER,
-  'import "../numbers.js";',
+  'import type { Reader, Writer } from "protobufjs";',
   'import type { Codec } from "../method.js";',
-  'import { cairn } from "./messages.js";',
+  'import { NO_BYTES, NONE, nested, packed, readerOf, readFixed64, readInt64, readUint64, scratch, skip, writeUint64 } from "../wire.js";',
   "",
 ];
 for (const n of named) {

@@ -125,11 +125,11 @@ export function recordOf(name: string, fields: Fields): [Key, Uint8Array] {
   return [key, kind.codec.encode(value).finish()];
 }
 
-/** A decoded message as JSON has it: its fields that are set. */
+/** A decoded message as JSON has it: without the fields that are empty, zero or absent. */
 function plain(message: object): Fields {
   const fields: Fields = {};
   for (const [name, value] of Object.entries(message) as [string, unknown][]) {
-    if (value === null || value === undefined) continue;
+    if (!value || (value as { length?: number }).length === 0) continue;
     if (value instanceof Uint8Array) fields[name] = textOf(value);
     else if (Array.isArray(value)) fields[name] = value.map((v) => (typeof v === "object" ? plain(v as object) : v));
     else fields[name] = typeof value === "object" ? plain(value) : value;

@@ -7,7 +7,6 @@ describe("withFields", () => {
   it("keeps the fields of a received message that were not sent, and leaves it alone", () => {
     const sent = make(5);
     const received = Inode.decode(Inode.encode(sent).finish());
-    expect(Object.keys(received)).not.to.include.members(["uid"]);
     const changed = withFields(received, { size: 7 });
     for (const key of Object.keys(sent) as (keyof Inode)[]) {
       expect(changed[key], key).to.deep.equal(key === "size" ? 7 : sent[key]);

@@ -18,6 +18,7 @@ import type {
   PolicyInit,
 } from "../../proto/gen/types.js";
 import type { ServiceTable } from "../../proto/method.js";
+import { inheritPolicy } from "../../proto/policy.js";
 import { type LinkServer, listen } from "../../proto/server.js";
 import { withFields } from "../../proto/with-fields.js";
 
@@ -267,7 +268,7 @@ export class FakeNamenode {
         }
         const node = this.#node(this.#nextIno++, mode);
         node.inode.target = Buffer.from(target);
-        if (policy) Object.assign(node.inode.policy, policy);
+        node.inode.policy = inheritPolicy(policy, node.inode.policy);
         this.#nodes.set(node.inode.ino, node);
         this.#get(dir).names.set(key, node.inode.ino);
         return { ...reply(node), existed: false };

@@ -128,12 +128,7 @@ function numberInline(kv: KeyValue, { inline, extents }: CommitRequest): { inlin
     return { id: first + i, data: block.data, crc: block.crc };
   });
   inRange(bytes, 1, MAX_INLINE_PAGE, "bytes of inline blocks in a commit");
-  return { inline: numbered, extents: extents.map((e) => extentOver(e, ids.get(e.block) ?? e.block)) };
-}
-
-/** The same extent of another block. (A spread would lose fields: a decoded message has its zeros on the prototype.) */
-function extentOver({ offset, length, blockOffset }: Extent, block: number): Extent {
-  return { offset, length, block, blockOffset };
+  return { inline: numbered, extents: extents.map((e) => ({ ...e, block: ids.get(e.block) ?? e.block })) };
 }
 
 /** The bytes of an inline block. ESTALE. */
