@@ -29,12 +29,16 @@ const NUMBERS: Record<string, fc.Arbitrary<unknown>> = {
   bytes: fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes)),
 };
 
-/** Values of a field: of one that may be absent also null, of a repeated one lists. */
-function valuesOf(field: protobuf.Field): fc.Arbitrary<unknown> {
+/**
+ * Values of a field: of one that may be absent also null, of a repeated one lists.
+ * @param within the types that it is in: one is not in itself, though it may be
+ */
+function valuesOf(field: protobuf.Field, within: readonly protobuf.Type[]): fc.Arbitrary<unknown> {
   const { resolvedType } = field;
+  if (resolvedType instanceof protobuf.Type && within.includes(resolvedType)) return fc.constant([]);
   const one =
     resolvedType instanceof protobuf.Type
-      ? messageOf(resolvedType)
+      ? messageOf(resolvedType, within)
       : resolvedType instanceof protobuf.Enum
         ? fc.constantFrom(...Object.values(resolvedType.values))
         : NUMBERS[field.type]!;
@@ -43,8 +47,9 @@ function valuesOf(field: protobuf.Field): fc.Arbitrary<unknown> {
 }
 
 /** Messages of a type with all of their fields. */
-function messageOf(type: protobuf.Type): fc.Arbitrary<Message> {
-  return fc.record(Object.fromEntries(type.fieldsArray.map((field) => [field.name, valuesOf(field)])));
+function messageOf(type: protobuf.Type, outer: readonly protobuf.Type[] = []): fc.Arbitrary<Message> {
+  const within = [...outer, type];
+  return fc.record(Object.fromEntries(type.fieldsArray.map((field) => [field.name, valuesOf(field, within)])));
 }
 
 /** As protobufjs, which reads the .proto files itself, sees bytes: fields that are absent are null. */
