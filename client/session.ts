@@ -72,8 +72,7 @@ export class Session {
   readonly #openListeners: ((reply: OpenSessionReply) => void)[] = [];
   #nextSequence = 1;
   #opened: OpenSessionReply | undefined;
-  /** When the lease was last renewed, monotonic ms; and how often the session has ended at the namenode. */
-  #renewed = 0;
+  /** How often the session has ended at the namenode. */
   #life = 0;
   #synced = 0;
   #highest = 0;
@@ -278,10 +277,9 @@ export class Session {
       );
     }
     if (this.#opened !== undefined && this.#opened.incarnation !== reply.incarnation) this.#restarted(reply);
-    // A namenode that was started anew does not know sessions that have changed nothing, either: those have not ended.
-    if (reply.begun && sent - this.#renewed >= (this.#opened?.leaseMs ?? Number.POSITIVE_INFINITY)) this.#life++;
+    // One that was started anew does not know a session of which it has no records: what it had done it would know.
+    if (reply.begun && this.#opened?.incarnation === reply.incarnation) this.#life++;
     this.#opened = reply;
-    this.#renewed = sent;
     this.watch.connected(sent, reply.leaseMs);
     this.#noteSynced(reply.syncedIndex);
     this.#keepAlive?.clear();
@@ -296,7 +294,6 @@ export class Session {
     try {
       const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
       this.#noteSynced((await link.call(Namenode.keepAlive, { session: this.id })).syncedIndex);
-      this.#renewed = Math.max(this.#renewed, sent);
       this.watch.answered(sent, epoch);
     } catch (err) {
       if (this.#closed || !link.isOpen || codeOf(err) === "ETIMEDOUT") return;

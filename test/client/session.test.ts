@@ -86,7 +86,6 @@ describe("a session with the namenode", () => {
   });
 
   it("does not send a change again to a namenode that has forgotten the session and what it did: nobody knows then", async () => {
-    cluster.namenode.leaseMs = 1; // over before the connection is there again
     cluster.namenode.begun = true;
     const client = await cluster.client();
     cluster.namenode.after = (method) => (method === "Namenode.Create" ? "lose" : "reply");

@@ -51,7 +51,6 @@ export class FakeNamenode {
   extentsPage = MAX_EXTENTS_PAGE;
   /** Blocks of at most so many bytes are to be committed inline. */
   inlineBytes = 0;
-  leaseMs = 3_000;
   /** What sessions that are opened are told: whether nothing is known of them. */
   begun = false;
   /** Whether inline blocks come along with extents. */
@@ -233,8 +232,8 @@ export class FakeNamenode {
     return {
       openSession: (request) => {
         this.sessions.push(request);
-        const { policy, inlineBytes, synced: syncedIndex, leaseMs, begun } = this;
-        return { cluster: "fake", leaseMs, policy, syncedIndex, version: "0", inlineBytes, begun };
+        const { policy, inlineBytes, synced: syncedIndex, begun } = this;
+        return { cluster: "fake", leaseMs: 3_000, policy, syncedIndex, version: "0", inlineBytes, begun };
       },
       keepAlive: () => ({ syncedIndex: this.synced }),
       closeSession: () => ({}),
