@@ -184,12 +184,12 @@ export class Session {
       if (this.#closed) throw new CairnError("ENOTCONN", `${method.name}: the client is closed`);
       if (signal?.aborted) throw new CairnError("ECANCELED", `${method.name}: given up`);
       try {
-        const deadlineMs = Math.max(1, Math.min(DEFAULT_DEADLINE_MS, patience.left));
-        const link = this.#link.link ?? (await this.#link.ready(deadlineMs));
+        const left = () => Math.max(1, Math.min(DEFAULT_DEADLINE_MS, patience.left));
+        const link = this.#link.link ?? (await this.#link.ready(left()));
         if (once && life !== undefined && life !== this.#life) throw forgotten(method.name);
         life = this.#life;
         const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
-        const reply: ReplyOf<M> = await link.call(method, request, { deadlineMs, ...(signal && { signal }) });
+        const reply: ReplyOf<M> = await link.call(method, request, { deadlineMs: left(), ...(signal && { signal }) });
         this.watch.answered(sent, epoch);
         this.#note(reply);
         return reply;

@@ -32,6 +32,7 @@ export class BootMark {
   #savedMs = Number.POSITIVE_INFINITY;
   /** Moments of the last SETTLED_MS: monotonic, and by the wall clock, which may jump. */
   #moments: { at: number; wallMs: number }[] = [];
+  /** The last save, once it is done; saves come one after the other. Undefined: none is under way. */
   #saving: Promise<void> | undefined;
 
   constructor(disk: Disk, volume: string, clock: Clock) {
@@ -62,13 +63,14 @@ export class BootMark {
     const at = this.#clock.monotonic();
     const wallMs = this.#clock.now() - GRAIN_MS;
     const wasSetBack = wallMs < this.#sinceMs;
-    if (!wasSetBack && at - (this.#moments.at(-1)?.at ?? 0) < STEP_MS) return undefined;
-    this.#moments.push({ at, wallMs });
-    while (this.#moments.length > 1 && this.#moments[1]!.at <= at - SETTLED_MS) this.#moments.shift();
-    if (this.#sinceMs < this.#savedMs) return this.#save();
-    // A mark that is behind is only of less use.
-    if (!this.#isEarlier) this.#saving ??= this.#save().catch(() => undefined);
-    return undefined;
+    if (wasSetBack || at - (this.#moments.at(-1)?.at ?? 0) >= STEP_MS) {
+      this.#moments.push({ at, wallMs });
+      while (this.#moments.length > 1 && this.#moments[1]!.at <= at - SETTLED_MS) this.#moments.shift();
+      // A mark that is behind is only of less use.
+      if (!this.#isEarlier && this.#sinceMs > this.#savedMs && this.#saving === undefined)
+        this.#save().catch(() => undefined);
+    }
+    return this.#sinceMs < this.#savedMs ? this.#save() : undefined;
   }
 
   /** Every replica that may be torn has been looked into; those of the blocks `bad` are. EIO, ENOSPC: the next start does it again. */
@@ -81,7 +83,7 @@ export class BootMark {
 
   /** Resolves when nothing is being written any more. */
   async close(): Promise<void> {
-    await this.#saving;
+    await this.#saving?.catch(() => undefined); // whoever asked for it has its error
   }
 
   get #sinceMs(): number {
@@ -103,7 +105,18 @@ export class BootMark {
     }
   }
 
-  async #save(): Promise<void> {
+  /** Writes what holds when it is its turn. */
+  #save(): Promise<void> {
+    const before = this.#saving ?? Promise.resolve();
+    const saving = before.catch(() => undefined).then(() => this.#write());
+    const done = saving.finally(() => {
+      if (this.#saving === done) this.#saving = undefined;
+    });
+    this.#saving = done;
+    return done;
+  }
+
+  async #write(): Promise<void> {
     const sinceMs = this.#sinceMs;
     const boot = this.#isEarlier ? "" : this.#boot;
     try {
@@ -111,8 +124,6 @@ export class BootMark {
       this.#savedMs = sinceMs;
     } catch (err) {
       throw wrap(err, `cannot write ${this.#path}`);
-    } finally {
-      this.#saving = undefined;
     }
   }
 }

@@ -146,6 +146,30 @@ describe("the mark of a boot", () => {
     expect((await mark(disk, clock).open("two")).sinceMs).to.be.below(now - 40 * MINUTE);
   });
 
+  it("is written by one at a time, and no replica is finished before a mark that it needs", async () => {
+    const [disk, clock] = [newDisk(), new FakeClock()];
+    let [under, most] = [0, 0];
+    const { replaceText } = disk;
+    disk.replaceText = async (path, text) => {
+      most = Math.max(most, ++under);
+      await new Promise(setImmediate);
+      await replaceText(path, text);
+      under--;
+    };
+    const first = mark(disk, clock);
+    await first.open("one");
+    const now = clock.now();
+    clock.now = () => now - 40 * MINUTE;
+    const [one, two] = [first.writing(), first.writing()];
+    expect([one, two]).to.not.include(undefined);
+    await Promise.all([one, first.settled([7]), two]);
+    expect(most).to.equal(1);
+    const found = await mark(disk, clock).open("two");
+    expect(found.bad).to.deep.equal([7]);
+    expect(found.sinceMs).to.be.below(now - 40 * MINUTE);
+    expect(first.writing()).to.equal(undefined);
+  });
+
   it("stays until everything of an earlier boot has been looked into", async () => {
     const [disk, clock] = [newDisk(), new FakeClock()];
     await mark(disk, clock).open("one");
