@@ -1,5 +1,5 @@
+import { keepCompiledCode, tuneForStreams } from "../common/engine.js";
 import { InvariantError } from "../common/errors.js";
-import { tuneForStreams } from "../common/heap.js";
 import { createLogger, type Logger } from "../common/log.js";
 import { signalled } from "../common/signals.js";
 import { Datanode } from "./datanode.js";
@@ -11,6 +11,7 @@ import type { DatanodeSettings } from "./settings.js";
  * process with status 1: finalized replicas are whole, and unfinished ones are garbage.
  */
 export async function runDatanode(settings: DatanodeSettings): Promise<void> {
+  keepCompiledCode();
   tuneForStreams();
   const log = createLogger("datanode", settings.logLevel);
   process.on("uncaughtException", (err) => die(log, err));

@@ -1,8 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { connectClient } from "../client/index.js";
+import { keepCompiledCode, tuneForStreams } from "../common/engine.js";
 import { messageOf, wrap } from "../common/errors.js";
-import { tuneForStreams } from "../common/heap.js";
 import { createLogger } from "../common/log.js";
 import { serve } from "./daemon.js";
 import { announceDelay, endWithStarter } from "./ready.js";
@@ -13,6 +13,7 @@ import type { MountSettings } from "./settings.js";
  * The process's thread pool should be larger than Node's default (UV_THREADPOOL_SIZE, set before the start).
  */
 export async function runMount(settings: MountSettings): Promise<void> {
+  keepCompiledCode();
   tuneForStreams();
   const log = createLogger("mount", settings.logLevel);
   const { namenode, secretFile, mountpoint, subdir, waitMs, patienceMs } = settings;
