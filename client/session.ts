@@ -74,6 +74,8 @@ export class Session {
   #opened: OpenSessionReply | undefined;
   /** How often the session has ended at the namenode. */
   #life = 0;
+  /** When the last call was sent that was answered, by the monotonic clock, ms: the session's lease runs from then, or later. */
+  #heard = 0;
   #synced = 0;
   #highest = 0;
   /** Something that was answered is lost, and no sync has said so yet. */
@@ -190,7 +192,7 @@ export class Session {
         life = this.#life;
         const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
         const reply: ReplyOf<M> = await link.call(method, request, { deadlineMs: left(), ...(signal && { signal }) });
-        this.watch.answered(sent, epoch);
+        this.#answered(sent, epoch);
         this.#note(reply);
         return reply;
       } catch (err) {
@@ -277,8 +279,8 @@ export class Session {
       );
     }
     if (this.#opened !== undefined && this.#opened.incarnation !== reply.incarnation) this.#restarted(reply);
-    // One that was started anew does not know a session of which it has no records: what it had done it would know.
-    if (reply.begun && this.#opened?.incarnation === reply.incarnation) this.#life++;
+    if (reply.begun && this.#opened !== undefined && this.#mayHaveEnded(this.#opened, reply, sent)) this.#life++;
+    this.#heard = sent;
     this.#opened = reply;
     this.watch.connected(sent, reply.leaseMs);
     this.#noteSynced(reply.syncedIndex);
@@ -288,13 +290,26 @@ export class Session {
     log.info({ namenode: link.peer, session: this.id, pending: pending.length }, "connected to the namenode");
   }
 
+  /**
+   * Whether a session that the namenode knows nothing of has ended there. One that was started anew knows a session by its records, and has
+   * none of one that had changed nothing: but what it had done it would know, unless the lease ran out before it was started.
+   */
+  #mayHaveEnded({ incarnation, leaseMs }: OpenSessionReply, reply: OpenSessionReply, now: number): boolean {
+    return incarnation === reply.incarnation || now - this.#heard >= leaseMs;
+  }
+
+  #answered(sent: number, epoch: number): void {
+    this.#heard = Math.max(this.#heard, sent);
+    this.watch.answered(sent, epoch);
+  }
+
   async #renew(): Promise<void> {
     const link = this.#link.link;
     if (link === undefined) return; // opening the session again renews it
     try {
       const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
       this.#noteSynced((await link.call(Namenode.keepAlive, { session: this.id })).syncedIndex);
-      this.watch.answered(sent, epoch);
+      this.#answered(sent, epoch);
     } catch (err) {
       if (this.#closed || !link.isOpen || codeOf(err) === "ETIMEDOUT") return;
       this.#options.log.warn({ err: messageOf(err) }, "the session has ended at the namenode; opening it again");

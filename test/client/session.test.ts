@@ -1,10 +1,11 @@
 import { expect } from "chai";
 import type { CairnClient } from "../../client/contract.js";
 import { parseNamenode } from "../../client/index.js";
+import { RealClock } from "../../common/clock.js";
 import { CairnError, codeOf } from "../../common/errors.js";
 import { MAX_PACKET, MIB, ROOT_INO } from "../../common/limits.js";
 import { FakeCluster } from "../support/fake-cluster.js";
-import { FakeNamenode, S_IFDIR, S_IFREG } from "../support/fake-namenode.js";
+import { FakeNamenode, LEASE_MS, S_IFDIR, S_IFREG } from "../support/fake-namenode.js";
 import { until } from "../support/until.js";
 
 const FILE = { mode: S_IFREG | 0o644, uid: 0, gid: 0 };
@@ -17,6 +18,19 @@ async function failure(promise: Promise<unknown>): Promise<CairnError> {
     return err as CairnError;
   }
   throw new Error("it should have failed");
+}
+
+/** The machine's clock, which can be put forward. */
+class SteppedClock extends RealClock {
+  #ahead = 0;
+
+  step(ms: number): void {
+    this.#ahead += ms;
+  }
+
+  override monotonic(): number {
+    return super.monotonic() + this.#ahead;
+  }
 }
 
 describe("a session with the namenode", () => {
@@ -95,6 +109,37 @@ describe("a session with the namenode", () => {
     expect(cluster.namenode.sessions.length).to.be.above(opened);
     cluster.namenode.after = () => "reply";
     await create(client, "another");
+  });
+
+  it("nor to one that was started since, if the session may have ended before", async () => {
+    cluster.namenode.begun = true;
+    const clock = new SteppedClock();
+    const client = await cluster.client({ clock });
+    const restart = async (awayMs: number) => {
+      const { port } = cluster.namenode;
+      await cluster.namenode.stop();
+      clock.step(awayMs);
+      cluster.namenode.incarnation++;
+      cluster.namenode.after = () => "reply";
+      await cluster.namenode.start(port);
+    };
+    const createAcross = async (name: string, awayMs: number) => {
+      let restarted: Promise<void> | undefined;
+      cluster.namenode.after = (method) => {
+        if (method !== "Namenode.Create") return "reply";
+        restarted ??= restart(awayMs);
+        return "lose";
+      };
+      try {
+        return await create(client, name);
+      } finally {
+        await restarted;
+      }
+    };
+    expect((await createAcross("soon", 0)).existed).to.equal(false);
+    expect(cluster.namenode.count("Create")).to.equal(2);
+    expect((await failure(createAcross("late", LEASE_MS))).code).to.equal("EIO");
+    expect(cluster.namenode.count("Create")).to.equal(3);
   });
 
   it("numbers its changes, and says below which all are done", async () => {

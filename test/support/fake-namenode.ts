@@ -34,6 +34,9 @@ interface Node {
 
 type Handlers = { [K in keyof typeof Namenode]: Handler<(typeof Namenode)[K]> };
 
+/** The lease of its sessions. */
+export const LEASE_MS = 3_000;
+
 /** A namenode in memory: names, extents, blocks. It forgets nothing but what a test tells it to. */
 export class FakeNamenode {
   /** How often each method was called, retries included. */
@@ -53,6 +56,8 @@ export class FakeNamenode {
   inlineBytes = 0;
   /** What sessions that are opened are told: whether nothing is known of them. */
   begun = false;
+  /** Which process of the namenode this is. */
+  incarnation = 1;
   /** Whether inline blocks come along with extents. */
   inlineAlong = true;
   readonly inline = new Map<number, InlineBlock>();
@@ -232,8 +237,17 @@ export class FakeNamenode {
     return {
       openSession: (request) => {
         this.sessions.push(request);
-        const { policy, inlineBytes, synced: syncedIndex, begun } = this;
-        return { cluster: "fake", leaseMs: 3_000, policy, syncedIndex, version: "0", inlineBytes, begun };
+        const { policy, inlineBytes, synced: syncedIndex, begun, incarnation } = this;
+        return {
+          cluster: "fake",
+          leaseMs: LEASE_MS,
+          policy,
+          syncedIndex,
+          version: "0",
+          inlineBytes,
+          begun,
+          incarnation,
+        };
       },
       keepAlive: () => ({ syncedIndex: this.synced }),
       closeSession: () => ({}),
