@@ -1,5 +1,6 @@
 import type { Timer, Timestamp } from "../common/clock.js";
 import { CairnError, codeOf } from "../common/errors.js";
+import { GiveUp } from "../common/give-up.js";
 import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { CommittedBlockInit, ExtentInit, InlineBlock, Inode, InodeReply, Policy } from "../proto/gen/types.js";
@@ -76,7 +77,7 @@ export class FileWriter {
   #written = 0;
   #error: CairnError | undefined;
   /** Ends the commit under way. */
-  #giveUp: AbortController | undefined;
+  #giveUp: GiveUp | undefined;
 
   constructor(io: ClientIo, unsynced: UnsyncedBlocks, file: WrittenFile) {
     this.#io = io;
@@ -350,8 +351,8 @@ export class FileWriter {
   #send(batch: readonly Layer[], attributes: CommittedAttributes | undefined): Promise<InodeReply> {
     const { session } = this.#io;
     const { ino } = this.#file;
-    this.#giveUp = new AbortController();
-    const { signal } = this.#giveUp;
+    const signal = new GiveUp();
+    this.#giveUp = signal;
     if (batch.length === 0) return session.change(Namenode.setAttributes, { ino, ...attributes }, signal);
     const request = { ...this.#request(batch), ...attributes };
     return session.births.along(ino, (birth) =>

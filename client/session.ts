@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Clock, Timer } from "../common/clock.js";
 import { CairnError, codeOf, messageOf, wrap } from "../common/errors.js";
+import type { EndSignal } from "../common/give-up.js";
 import { DEFAULT_DEADLINE_MS } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import type { LinkAuth } from "../proto/auth.js";
@@ -167,7 +168,7 @@ export class Session {
    * A call that changes nothing, or may be done twice. Repeated until the patience ends.
    * @param signal when it is aborted the call is not sent any more, and ECANCELED
    */
-  call<M extends AnyMethod>(method: M, request: RequestOf<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
+  call<M extends AnyMethod>(method: M, request: RequestOf<M>, signal?: EndSignal): Promise<ReplyOf<M>> {
     return this.#repeat(method, request, false, signal);
   }
 
@@ -176,7 +177,7 @@ export class Session {
     method: M,
     request: RequestOf<M>,
     once: boolean,
-    signal?: AbortSignal,
+    signal?: EndSignal,
   ): Promise<ReplyOf<M>> {
     const births = this.births.before(method, request);
     if (births !== undefined) await births;
@@ -206,7 +207,7 @@ export class Session {
    * A call that changes something: as call(), and done once. Of one that was given up it is not known whether it was done. EIO, and that is
    * not known either: the session ended, and with it what the namenode remembers, after the call had been sent.
    */
-  async change<M extends AnyMethod>(method: M, request: Unnumbered<M>, signal?: AbortSignal): Promise<ReplyOf<M>> {
+  async change<M extends AnyMethod>(method: M, request: Unnumbered<M>, signal?: EndSignal): Promise<ReplyOf<M>> {
     const sequence = this.#nextSequence++;
     this.#unfinished.add(sequence);
     try {

@@ -605,9 +605,13 @@ export class FileSystem {
     return (await this.#client.meta.listXattrs(ino)).map(asBuffer);
   }
 
-  /** Whether an inode has no extended attributes. The kernel asks for some very often: before the first write to every file. */
+  /** Whether it is known, without asking the namenode, that an inode has no extended attributes. */
+  isKnownBare(ino: number): boolean {
+    return this.#cache.ownership(ino)?.xattrs === 0;
+  }
+
   async #isBare(ino: number): Promise<boolean> {
-    return (this.#cache.ownership(ino) ?? (await this.#attributes(ino))).xattrs === 0;
+    return this.isKnownBare(ino) || (await this.#attributes(ino)).xattrs === 0;
   }
 
   /** ENODATA. */

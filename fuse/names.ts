@@ -24,6 +24,8 @@ export class Names {
   readonly #directories = new Map<number, Directory>();
   /** Names and directories. */
   #count = 0;
+  /** The directory that was used last: it is the last of all. */
+  #last: Directory | undefined;
 
   /** @param evicted called with a directory of which names were forgotten to make room */
   constructor(evicted: (dir: number) => void, max = MAX_NAMES) {
@@ -40,8 +42,7 @@ export class Names {
   get(dir: number, name: string): Meaning | undefined {
     const directory = this.#directories.get(dir);
     if (directory === undefined) return undefined;
-    this.#directories.delete(dir);
-    this.#directories.set(dir, directory);
+    this.#use(dir, directory);
     const { names, complete } = directory;
     return names.get(name) ?? (complete && !names.has(name) && name !== SNAPSHOTS ? "absent" : undefined);
   }
@@ -85,23 +86,32 @@ export class Names {
     const directory = this.#directories.get(dir);
     if (directory === undefined) return;
     this.#directories.delete(dir);
+    if (directory === this.#last) this.#last = undefined;
     this.#count -= 1 + directory.names.size;
   }
 
   clear(): void {
     this.#directories.clear();
+    this.#last = undefined;
     this.#count = 0;
   }
 
   #directory(dir: number): Directory {
     let directory = this.#directories.get(dir);
-    if (directory !== undefined) this.#directories.delete(dir);
-    else {
+    if (directory === undefined) {
       directory = { names: new Map(), complete: false };
       this.#count++;
     }
-    this.#directories.set(dir, directory);
+    this.#use(dir, directory);
     return directory;
+  }
+
+  /** Of all directories this one was used last. */
+  #use(dir: number, directory: Directory): void {
+    if (directory === this.#last) return;
+    this.#directories.delete(dir);
+    this.#directories.set(dir, directory);
+    this.#last = directory;
   }
 
   #shrink(): void {

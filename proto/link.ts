@@ -1,6 +1,7 @@
 import type { WebSocket } from "ws";
 import { type Clock, RealClock, type Timer } from "../common/clock.js";
 import { CairnError, codeOf, InvariantError, messageOf } from "../common/errors.js";
+import type { EndSignal } from "../common/give-up.js";
 import {
   DEFAULT_DEADLINE_MS,
   LINK_HIGH_WATER,
@@ -30,7 +31,7 @@ export interface CallOptions {
   /** Raw bytes to send with the request. */
   body?: Uint8Array;
   /** Gives the call up: ECANCELED here, CallContext.signal there. */
-  signal?: AbortSignal;
+  signal?: EndSignal;
 }
 
 /** A reply with the raw bytes sent beside it. */

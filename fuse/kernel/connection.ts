@@ -119,10 +119,7 @@ export class Connection implements RequestSink {
     const bytes = keep ? read : Buffer.from(read);
     const buffer = this.#buffer;
     if (keep) this.#buffer = this.#large.take();
-    void this.#serve(bytes).finally(() => {
-      if (keep) this.#large.give(buffer);
-      this.#resume();
-    });
+    void this.#serve(bytes, keep ? buffer : undefined);
     this.#paused = this.#isFull;
     return !this.#paused;
   }
@@ -132,7 +129,17 @@ export class Connection implements RequestSink {
     this.#end();
   }
 
-  async #serve(bytes: Buffer): Promise<void> {
+  /** @param kept the buffer that the bytes are in, to be given back */
+  async #serve(bytes: Buffer, kept: Buffer | undefined): Promise<void> {
+    try {
+      await this.#handle(bytes);
+    } finally {
+      if (kept !== undefined) this.#large.give(kept);
+      this.#resume();
+    }
+  }
+
+  async #handle(bytes: Buffer): Promise<void> {
     let header: Header;
     try {
       header = decodeHeader(bytes);
@@ -183,9 +190,9 @@ export class Connection implements RequestSink {
   }
 
   #note(err: unknown, header: Header): void {
-    const operation = opcodeName(header.opcode);
-    if (!(err instanceof CairnError)) this.#log.error({ operation, stack: (err as Error).stack }, messageOf(err));
-    else if (codeOf(err) === "EIO") this.#log.error({ operation }, err.message);
+    if (err instanceof CairnError && codeOf(err) !== "EIO") return;
+    const stack = err instanceof CairnError ? {} : { stack: (err as Error).stack };
+    this.#log.error({ operation: opcodeName(header.opcode), ...stack }, messageOf(err));
   }
 
   #resume(): void {

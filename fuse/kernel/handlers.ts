@@ -1,5 +1,6 @@
 import { constants } from "node:fs";
 import { CairnError, codeOf } from "../../common/errors.js";
+import { MAX_NAME } from "../../common/limits.js";
 import type { Inode } from "../../proto/gen/types.js";
 import type { FileSystem } from "../core.js";
 import type { Caller, DirectoryEntry } from "../types.js";
@@ -63,6 +64,8 @@ const SMALL_READ = 16_384;
 /** Large reads under way, at most: 64 MiB. Further ones wait. */
 const MAX_LARGE_READS = 64;
 const NUL = Buffer.of(0);
+/** The extended attribute that has a program's capabilities. */
+const CAPABILITY = Buffer.from("security.capability");
 
 /** What the handlers need beside the file system. */
 export interface HandlerOptions {
@@ -125,6 +128,9 @@ function nameHandlers(fs: FileSystem, options: HandlerOptions): [number, Handler
 
   const lookup = async ({ ino: dir, body, caller }: Request) => {
     const name = Buffer.from(body.name());
+    // Most names that are looked up and do not exist are about to be made: no error for those.
+    const absentMs = name.length > MAX_NAME ? 0 : belief.absence(dir, name);
+    if (absentMs > 0) return encodeAbsent(absentMs);
     try {
       return entry(dir, name, await fs.lookup(dir, name, caller));
     } catch (err) {
@@ -376,9 +382,13 @@ function attributeHandlers(fs: FileSystem, options: HandlerOptions): [number, Ha
     ],
     [
       Opcode.GETXATTR,
-      async ({ ino, body, caller }) => {
+      async (request) => {
+        const { ino, body, caller } = request;
         const room = decodeGetxattr(body);
-        return handOver(await fs.getxattr(ino, body.name(), caller), room);
+        const name = body.name();
+        // The kernel asks for it before the first write to every file.
+        if (name.equals(CAPABILITY) && fs.isKnownBare(ino)) return request.fail("ENODATA");
+        return handOver(await fs.getxattr(ino, name, caller), room);
       },
     ],
     [
