@@ -1,6 +1,5 @@
 import { type Clock, isLater, type Timestamp } from "../common/clock.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import type { AttributeChange } from "./contract.js";
 
 /** Mask of the permission bits of a mode. */
@@ -100,13 +99,14 @@ export class UncommittedAttributes {
     if (!this.any) return inode;
     const { mode, uid, gid, atime, mtime } = { ...this.#sent, ...this.#waiting };
     const ctime = this.#ctime;
-    return withFields(inode, {
+    return {
+      ...inode,
       ...(mode !== undefined && { mode: (inode.mode & ~PERMISSIONS) | mode }),
       ...(uid !== undefined && { uid }),
       ...(gid !== undefined && { gid }),
       ...(atime !== undefined && { atime }),
       ...(mtime !== undefined && { mtime }),
       ...(ctime !== undefined && isLater(ctime, inode.ctime) && { ctime }),
-    });
+    };
   }
 }

@@ -7,7 +7,6 @@ import { Namenode } from "../proto/gen/services.js";
 import { type Birth, type CreateReply, Inode, type InodeReply } from "../proto/gen/types.js";
 import type { AnyMethod, RequestOf } from "../proto/method.js";
 import { inheritPolicy } from "../proto/policy.js";
-import { withFields } from "../proto/with-fields.js";
 import type { BirthWatcher, Name, NewInode } from "./contract.js";
 import type { Session } from "./session.js";
 
@@ -149,17 +148,7 @@ export class Births {
     this.#deliverSoon();
     const { mode, uid, gid } = node;
     const policy = inheritPolicy(parent.policy, this.#session.policy);
-    return withFields(NEW_FILE, {
-      ino: next,
-      mode,
-      uid,
-      gid,
-      atime: time,
-      mtime: time,
-      ctime: time,
-      parent: dir,
-      policy,
-    });
+    return { ...NEW_FILE, ino: next, mode, uid, gid, atime: time, mtime: time, ctime: time, parent: dir, policy };
   }
 
   /** Whether the namenode does not know of a file yet, as far as is known here. */
@@ -251,7 +240,7 @@ export class Births {
       if (isLater(time, mtime)) mtime = time;
       if (isLater(time, ctime)) ctime = time;
     }
-    return withFields(directory, { size: directory.size + unborn.size, mtime, ctime });
+    return { ...directory, size: directory.size + unborn.size, mtime, ctime };
   }
 
   /** Nothing is brought any more. After deliver(). */

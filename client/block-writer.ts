@@ -2,7 +2,6 @@ import { CairnError, codeOf, invariant, messageOf } from "../common/errors.js";
 import { MAX_BLOCK_CHUNKS, MAX_COMMIT_EXTENTS, MAX_PACKET } from "../common/limits.js";
 import { Datanode, Namenode } from "../proto/gen/services.js";
 import type { Block, DatanodeAddress, Policy } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import { UnreadableError } from "./block-reader.js";
 import type { BlockSource } from "./cached-blocks.js";
 import { ExtentMap } from "./extent-map.js";
@@ -173,7 +172,7 @@ export class BlockWriter {
   /** The block as it is on the datanodes now. UnreadableError when it was given up. */
   located(): FinishedBlock {
     if (this.#block === undefined) throw new UnreadableError("EIO", "the block was given up");
-    return { block: withFields(this.#block, { length: this.#acked }), replicas: this.#replicas };
+    return { block: { ...this.#block, length: this.#acked }, replicas: this.#replicas };
   }
 
   /** What of the block can be read from the datanodes. UnreadableError when it was given up. */
@@ -310,7 +309,7 @@ export class BlockWriter {
   async #openFresh(): Promise<WriteStream> {
     this.#abandon(true);
     const { block, replicas } = await this.#io.allocator.take(this.#policy);
-    this.#block = withFields(block, { length: 0 });
+    this.#block = { ...block, length: 0 };
     this.#replicas = replicas;
     return this.#openStream(this.#block, 0, replicas);
   }

@@ -5,7 +5,6 @@ import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { CommittedBlockInit, ExtentInit, InlineBlock, Inode, InodeReply, Policy } from "../proto/gen/types.js";
 import { encodeInline } from "../proto/inline.js";
-import { withFields } from "../proto/with-fields.js";
 import { type CommittedAttributes, UncommittedAttributes } from "./attributes.js";
 import { BlockWriter, type FinishedBlock } from "./block-writer.js";
 import type { AttributeChange } from "./contract.js";
@@ -115,7 +114,7 @@ export class FileWriter {
     const { mtime } = this;
     if (mtime === undefined) return this.#attributes.over(inode);
     const size = Math.max(inode.size, this.end);
-    return this.#attributes.over(withFields(inode, { size, mtime, ctime: mtime }));
+    return this.#attributes.over({ ...inode, size, mtime, ctime: mtime });
   }
 
   /** Throws the error of lost writes that nobody was told yet: until then the file is not what was written to it. */

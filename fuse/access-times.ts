@@ -5,7 +5,6 @@ import { MAX_ACCESSES } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import { isOfSnapshot } from "../common/snapshots.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import type { MetadataCache } from "./cache.js";
 import { isDirectory } from "./inode.js";
 
@@ -154,5 +153,5 @@ function isOutdated({ atime, mtime, ctime }: Inode, now: Timestamp): boolean {
 /** An inode after an access that the namenode may not know of; as it is when its access time was set since. */
 function noted(inode: Inode, access: InodeAccess | undefined): Inode {
   if (access === undefined || !isSameTime(inode.atime, access.before)) return inode;
-  return withFields(inode, { atime: access.atime });
+  return { ...inode, atime: access.atime };
 }

@@ -2,7 +2,6 @@ import type { Watch } from "../client/contract.js";
 import { isSameTime, type Timestamp } from "../common/clock.js";
 import { evictOldest } from "../common/evict.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import { type Meaning, Names } from "./names.js";
 import { RecentChanges } from "./recent-changes.js";
 
@@ -127,7 +126,7 @@ export class MetadataCache {
     }
     this.#inodes.delete(ino);
     // A target shares memory with the whole message it came in.
-    const kept = inode.target.length > 0 ? withFields(inode, { target: Buffer.from(inode.target) }) : inode;
+    const kept = inode.target.length > 0 ? { ...inode, target: Buffer.from(inode.target) } : inode;
     const { told, pages } = cached ?? {};
     this.#inodes.set(ino, { inode: kept, believed: true, complete: true, told, pages });
     evictOldest(this.#inodes, this.#maxInodes, (oldest) => this.#forgetInode(oldest));
@@ -163,7 +162,7 @@ export class MetadataCache {
   accessed(ino: number, atime: Timestamp, before?: Timestamp): void {
     const cached = this.#inodes.get(ino);
     if (cached === undefined || (before !== undefined && !isSameTime(cached.inode.atime, before))) return;
-    cached.inode = withFields(cached.inode, { atime });
+    cached.inode = { ...cached.inode, atime };
   }
 
   #forgetInode(ino: number): void {

@@ -3,7 +3,6 @@ import type { Allocation, CairnClient } from "../client/contract.js";
 import { CairnError, InvariantError, messageOf } from "../common/errors.js";
 import type { Logger } from "../common/log.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import type { AccessTimes, Reader } from "./access-times.js";
 import type { MetadataCache, Question } from "./cache.js";
 import { HandleTable } from "./handles.js";
@@ -314,7 +313,7 @@ export class FileHandles {
   /** The attributes of an open file that has no name left; undefined when it is not open. */
   orphan(ino: number): Inode | undefined {
     const file = this.#files.get(ino);
-    return file && withFields(file.attributes(file.inode), { nlink: 0 });
+    return file && { ...file.attributes(file.inode), nlink: 0 };
   }
 
   /** Commits every open file; resolves to what went wrong. */

@@ -1,7 +1,6 @@
 import type { FileContent } from "../client/contract.js";
 import { invariant } from "../common/errors.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import type { Question } from "./cache.js";
 
 /** What one handle of an open file has not been told yet. */
@@ -84,7 +83,7 @@ export class OpenFile {
   /** The attributes as programs on this mount must see them: unflushed writes included. */
   attributes(committed: Inode): Inode {
     if (!this.written) return this.content.attributes(committed);
-    return withFields(this.content.attributes(committed), { size: this.content.size });
+    return { ...this.content.attributes(committed), size: this.content.size };
   }
 }
 

@@ -1,6 +1,5 @@
 import { CairnError } from "../common/errors.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import { FileSystem, type FileSystemParts } from "./core.js";
 import type { AttributeUpdate, Caller, DirectoryEntry, Opened } from "./types.js";
 
@@ -104,6 +103,6 @@ export class SquashedFileSystem extends FileSystem {
   }
 
   #shown(inode: Inode): Inode {
-    return withFields(inode, this.#owner);
+    return { ...inode, ...this.#owner };
   }
 }

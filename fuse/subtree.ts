@@ -17,7 +17,6 @@ import type {
 import { CairnError, codeOf } from "../common/errors.js";
 import { ROOT_INO } from "../common/limits.js";
 import type { Inode } from "../proto/gen/types.js";
-import { withFields } from "../proto/with-fields.js";
 import { isDirectory } from "./inode.js";
 
 /**
@@ -132,13 +131,13 @@ class SubtreeMetadata implements Metadata {
   }
 
   bear(parent: Inode, name: Name, node: NewInode): Inode | undefined {
-    const inode = this.#meta.bear(withFields(parent, { ino: this.#ino(parent.ino) }), name, node);
+    const inode = this.#meta.bear({ ...parent, ino: this.#ino(parent.ino) }, name, node);
     return inode && this.#shown(inode);
   }
 
   withUnborn(directory: Inode): Inode {
     if (directory.ino !== ROOT_INO) return this.#meta.withUnborn(directory);
-    return withFields(this.#meta.withUnborn(withFields(directory, { ino: this.#top })), { ino: ROOT_INO });
+    return { ...this.#meta.withUnborn({ ...directory, ino: this.#top }), ino: ROOT_INO };
   }
 
   onBirth(watcher: BirthWatcher): void {
@@ -221,7 +220,7 @@ class SubtreeMetadata implements Metadata {
   /** An inode as the mount sees it. */
   #shown(inode: Inode): Inode {
     const ino = this.#number(inode.ino);
-    return withFields(inode, { ino, parent: ino === ROOT_INO ? ROOT_INO : this.#number(inode.parent) });
+    return { ...inode, ino, parent: ino === ROOT_INO ? ROOT_INO : this.#number(inode.parent) };
   }
 
   /** The mount's number of an inode of the cluster. */

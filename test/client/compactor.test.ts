@@ -4,7 +4,6 @@ import { MIN_SAVED } from "../../client/compaction-plan.js";
 import type { CairnClient, FileContent } from "../../client/contract.js";
 import { KIB, MIB } from "../../common/limits.js";
 import type { CommitRequest } from "../../proto/gen/types.js";
-import { withFields } from "../../proto/with-fields.js";
 import { FakeCluster, noise, readAll } from "../support/fake-cluster.js";
 import { FastClock } from "../support/fast-clock.js";
 import { until } from "../support/until.js";
@@ -68,7 +67,7 @@ describe("compaction", function () {
       if (!replaces?.length) return;
       given = blocks![0]!.block.id;
       const [any] = [...namenode.blocks.values()];
-      namenode.replace(inode.ino, 0, 10, withFields(any!.block, { id: namenode.newBlockId() }), any!.datanodes);
+      namenode.replace(inode.ino, 0, 10, { ...any!.block, id: namenode.newBlockId() }, any!.datanodes);
     };
     await scatter(content, Buffer.alloc(100 * KIB), 100);
     await until(() => given !== undefined && namenode.abandoned.includes(given), { ...WAIT, what: "the block back" });

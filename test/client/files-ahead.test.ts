@@ -3,7 +3,6 @@ import type { CairnClient, Changes } from "../../client/contract.js";
 import { KIB, MAX_AHEAD, MIB } from "../../common/limits.js";
 import { ClientPush } from "../../proto/gen/services.js";
 import type { Inode } from "../../proto/gen/types.js";
-import { withFields } from "../../proto/with-fields.js";
 import { FakeCluster, noise, readAll } from "../support/fake-cluster.js";
 import { until } from "../support/until.js";
 
@@ -29,7 +28,7 @@ describe("small files read ahead", () => {
       const { content, inode } = await cluster.file(writer);
       await content.write(0, noise(bytes, i));
       await content.close();
-      inodes.push(withFields(cluster.namenode.inode(inode.ino), {}));
+      inodes.push({ ...cluster.namenode.inode(inode.ino) });
     }
     return inodes;
   }
@@ -85,7 +84,7 @@ describe("small files read ahead", () => {
     await content.close();
     const expected = noise(100, 1);
     expected.write("else");
-    expect(await read(withFields(cluster.namenode.inode(inodes[1]!.ino), {}))).to.deep.equal(expected);
+    expect(await read({ ...cluster.namenode.inode(inodes[1]!.ino) })).to.deep.equal(expected);
     expect(asked()[0]).to.equal(2);
     expect(await read(inodes[2]!)).to.deep.equal(noise(100, 2));
     expect(asked()[0]).to.equal(2);
@@ -128,7 +127,7 @@ describe("small files read ahead", () => {
 
   it("are forgotten, the oldest first, when they are too many", async () => {
     const inodes = await files(3, 16 * KIB);
-    const large = inodes.map((inode) => withFields(inode, { size: 6 * MIB }));
+    const large = inodes.map((inode) => ({ ...inode, size: 6 * MIB }));
     client.readAhead(large.slice(0, 1));
     client.readAhead(large.slice(1));
     await read(inodes[2]!);

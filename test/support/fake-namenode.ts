@@ -20,7 +20,6 @@ import type {
 import type { ServiceTable } from "../../proto/method.js";
 import { inheritPolicy } from "../../proto/policy.js";
 import { type LinkServer, listen } from "../../proto/server.js";
-import { withFields } from "../../proto/with-fields.js";
 
 export const S_IFDIR = 0o040000;
 export const S_IFREG = 0o100000;
@@ -209,7 +208,7 @@ export class FakeNamenode {
 
   #touch(node: Node): Inode {
     node.inode.version = ++this.index;
-    return withFields(node.inode, {});
+    return { ...node.inode };
   }
 
   #place(exclude: readonly number[], replicas: number): DatanodeAddress[] {
@@ -372,7 +371,7 @@ export class FakeNamenode {
         }
         for (const { block, datanodes } of blocks) {
           if (block.length % CHUNK_SIZE < 0 || datanodes.length === 0) throw new CairnError("EINVAL", "bad block");
-          this.blocks.set(block.id, { block: withFields(block, {}), datanodes: [...datanodes] });
+          this.blocks.set(block.id, { block: { ...block }, datanodes: [...datanodes] });
         }
         for (const { offset, length, block, blockOffset } of extents) {
           const known = this.blocks.get(block);

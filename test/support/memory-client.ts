@@ -23,7 +23,6 @@ import { type Clock, isSameTime, RealClock, type Timestamp } from "../../common/
 import { CairnError } from "../../common/errors.js";
 import { GIB, MAX_BLOCK_SIZE, MAX_FILE_SIZE, MAX_NAME, MIB, ROOT_INO } from "../../common/limits.js";
 import { Inode, type InodeInit, type Policy } from "../../proto/gen/types.js";
-import { withFields } from "../../proto/with-fields.js";
 import { MemoryLocks } from "./memory-locks.js";
 
 const { S_IFMT, S_IFDIR, S_IFREG, S_IFLNK } = constants;
@@ -235,7 +234,7 @@ class MemoryMetadata implements Metadata {
 
   #change(node: Node, change: Partial<Inode>): Inode {
     const ctime = this.#clock.timestamp();
-    node.inode = received(withFields(node.inode, { ctime, ...change, version: this.#version++ }));
+    node.inode = received({ ...node.inode, ctime, ...change, version: this.#version++ });
     return node.inode;
   }
 
@@ -387,7 +386,7 @@ class MemoryMetadata implements Metadata {
     for (const { ino, atime, before } of accesses) {
       const node = this.#nodes.get(ino);
       if (node === undefined || !isSameTime(node.inode.atime, before)) passed.push(ino);
-      else node.inode = received(withFields(node.inode, { atime }));
+      else node.inode = received({ ...node.inode, atime });
     }
     return passed;
   }
@@ -649,7 +648,7 @@ class MemoryContent implements FileContent {
 
   attributes(committed: Inode): Inode {
     const mtime = this.dirtyMtime;
-    return mtime ? withFields(committed, { size: this.size, mtime, ctime: mtime, ...this.#changed }) : committed;
+    return mtime ? { ...committed, size: this.size, mtime, ctime: mtime, ...this.#changed } : committed;
   }
 
   refreshed(): void {}

@@ -1,7 +1,6 @@
 import { invariant } from "../../../common/errors.js";
 import { INLINE_BLOCKS, MAX_FILE_SIZE } from "../../../common/limits.js";
 import type { CloneEdit, CommitEdit, FallocateEdit, InlineBlock, Inode, Policy } from "../../../proto/gen/types.js";
-import { withFields } from "../../../proto/with-fields.js";
 import { within } from "../extents.js";
 import { extentsOf } from "../keys.js";
 import { extentOf } from "../records.js";
@@ -88,7 +87,7 @@ export function clone(change: Change, edit: CloneEdit): void {
   const before = inode.allocated;
   if (inode.allocated > 0) inode.allocated -= uncover(kv, ino, tally, offset, offset + length).removed;
   for (const piece of pieces) {
-    const extent = withFields(piece, { offset: offset + piece.offset - sourceOffset });
+    const extent = { ...piece, offset: offset + piece.offset - sourceOffset };
     inode.allocated = overlay(kv, ino, tally, extent, inode.allocated);
     tally.want(piece.block, 0, inode.policy.replicas);
   }

@@ -1,6 +1,5 @@
 import { invariant } from "../../../common/errors.js";
 import { type Extent, ExtentRecord } from "../../../proto/gen/types.js";
-import { withFields } from "../../../proto/with-fields.js";
 import type { KeyValue } from "../../store/kv.js";
 import { endOf } from "../extents.js";
 import { extentKey, extentsWithin } from "../keys.js";
@@ -42,10 +41,10 @@ export function uncover(
     tally.count(old.block, Number(head) + Number(tail) - 1, -cut);
     if (tail) {
       const blockOffset = old.blockOffset + to - old.offset;
-      writeExtent(kv, ino, withFields(old, { offset: to, length: end - to, blockOffset }));
+      writeExtent(kv, ino, { ...old, offset: to, length: end - to, blockOffset });
     }
     if (head) {
-      before = withFields(old, { length: from - old.offset });
+      before = { ...old, length: from - old.offset };
       writeExtent(kv, ino, before);
       break;
     }

@@ -6,7 +6,6 @@ import type {
   Inode,
   InodeReplyInit,
 } from "../../../proto/gen/types.js";
-import { withFields } from "../../../proto/with-fields.js";
 import type { BlockManager } from "../../contract.js";
 import type { KeyValue } from "../../store/kv.js";
 import { checkSize, inRange, valid } from "../checks.js";
@@ -65,7 +64,7 @@ export function clone(ctx: Context, request: CloneRequest): CloneReplyInit {
   checkGrowth(
     kv,
     inode,
-    pieces.map((piece) => withFields(piece, { offset: offset + piece.offset - sourceOffset })),
+    pieces.map((piece) => ({ ...piece, offset: offset + piece.offset - sourceOffset })),
   );
   const { index, effects } = ctx.editor.apply({
     call: callOf(request.call),

@@ -2,7 +2,6 @@
 import { CairnError } from "../../../common/errors.js";
 import { isOfSnapshot } from "../../../common/snapshots.js";
 import { type Inode, SnapshotRecord } from "../../../proto/gen/types.js";
-import { withFields } from "../../../proto/with-fields.js";
 import type { KeyValue } from "../../store/kv.js";
 import { snapshotsAfter } from "../keys.js";
 import { known, named } from "../operations/context.js";
@@ -42,7 +41,7 @@ export function placeOf(kv: KeyValue, ino: number): Place {
 function placeIn(kv: KeyValue, { id, dir, slot }: SnapshotRecord, ino: number): Place {
   const shown = (inode: Inode) => {
     const parent = inode.ino === dir ? inoOfList(dir) : inode.parent === 0 ? 0 : inoInSlot(slot, inode.parent);
-    return withFields(inode, { ino: inoInSlot(slot, inode.ino), parent, coverage: null });
+    return { ...inode, ino: inoInSlot(slot, inode.ino), parent, coverage: null };
   };
   return { kv: new SnapshotView(kv, id), ino, shown };
 }
@@ -71,7 +70,7 @@ export function listOf(kv: KeyValue, dir: number): Inode {
   const mode = inode.mode & READ_ONLY;
   const times = { atime: time, mtime: time, ctime: time };
   const own = { ino: inoOfList(dir), parent: dir, version: 0, nlink: 2, size: 0, xattrs: 0 };
-  return withFields(inode, { ...own, ...times, mode, coverage: null });
+  return { ...inode, ...own, ...times, mode, coverage: null };
 }
 
 /** The directory that a snapshot shows. */

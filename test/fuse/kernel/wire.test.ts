@@ -16,7 +16,6 @@ import {
 } from "../../../fuse/kernel/reply.js";
 import * as request from "../../../fuse/kernel/request.js";
 import type { Inode } from "../../../proto/gen/types.js";
-import { withFields } from "../../../proto/with-fields.js";
 import { captured } from "./captured.js";
 
 const body = (name: Parameters<typeof captured>[0]) => new request.RequestReader(captured(name));
@@ -274,7 +273,7 @@ describe("fuse kernel: replies", () => {
           const out = new DirectoryReply(size, plus ? () => timeouts : undefined);
           const taken = names.findIndex((name, i) => {
             const entry = { name: Buffer.from(name), ino: i + 10, mode: 0o40755, next: i + 1 };
-            return !out.add({ ...entry, attributes: () => (i === 0 ? undefined : withFields(inode, { ino: i + 10 })) });
+            return !out.add({ ...entry, attributes: () => (i === 0 ? undefined : { ...inode, ino: i + 10 }) });
           });
           const count = taken < 0 ? names.length : taken;
           const { reply } = out;

@@ -8,7 +8,6 @@ import { readCluster } from "../../../namenode/namespace/records.js";
 import { RangeDigests, rangeOf, regionPages } from "../../../proto/digest.js";
 import { DatanodeCommands, Registry } from "../../../proto/gen/services.js";
 import { ClusterRecord, ReplicaChangeState as State } from "../../../proto/gen/types.js";
-import { withFields } from "../../../proto/with-fields.js";
 import { SETTINGS, TestCluster } from "./cluster.js";
 import { expectConsistent } from "./consistency.js";
 
@@ -134,7 +133,7 @@ describe("namenode/blocks: reports", () => {
     const c = new TestCluster();
     const [a] = await c.joinMany(1);
     const restored = { sec: Math.floor(c.clock.now() / 1000), nsec: 0 };
-    c.kv.put(CLUSTER, ClusterRecord.encode(withFields(readCluster(c.kv), { restored })).finish());
+    c.kv.put(CLUSTER, ClusterRecord.encode({ ...readCluster(c.kv), restored }).finish());
     const block = { id: 1, generation: 1, length: 10 };
     a!.store(block);
     await a!.report(block, State.FINALIZED);
