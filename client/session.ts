@@ -75,6 +75,8 @@ export class Session {
   #opened: OpenSessionReply | undefined;
   /** How often the session has ended at the namenode. */
   #life = 0;
+  /** Whether it has changed something since, so that the namenode has records of it. */
+  #hasChanged = false;
   /** When the last call was sent that was answered, by the monotonic clock, ms: the session's lease runs from then, or later. */
   #heard = 0;
   #synced = 0;
@@ -214,7 +216,9 @@ export class Session {
       // The set keeps the order of insertion: its first is the lowest that has no reply yet.
       const doneBelow = this.#unfinished.values().next().value ?? sequence;
       const call: CallIdInit = { session: this.id, sequence, doneBelow };
-      return await this.#repeat(method, { ...request, call } as RequestOf<M>, true, signal);
+      const reply = await this.#repeat(method, { ...request, call } as RequestOf<M>, true, signal);
+      this.#hasChanged = true;
+      return reply;
     } finally {
       this.#unfinished.delete(sequence);
     }
@@ -280,7 +284,10 @@ export class Session {
       );
     }
     if (this.#opened !== undefined && this.#opened.incarnation !== reply.incarnation) this.#restarted(reply);
-    if (reply.begun && this.#opened !== undefined && this.#mayHaveEnded(this.#opened, reply, sent)) this.#life++;
+    if (reply.begun && this.#opened !== undefined && this.#mayHaveEnded(this.#opened, reply, sent)) {
+      this.#life++;
+      this.#hasChanged = false;
+    }
     this.#heard = sent;
     this.#opened = reply;
     this.watch.connected(sent, reply.leaseMs);
@@ -293,10 +300,10 @@ export class Session {
 
   /**
    * Whether a session that the namenode knows nothing of has ended there. One that was started anew knows a session by its records, and has
-   * none of one that had changed nothing: but what it had done it would know, unless the lease ran out before it was started.
+   * none of one that had changed nothing. Of another it has none if the lease ran out before it was started.
    */
   #mayHaveEnded({ incarnation, leaseMs }: OpenSessionReply, reply: OpenSessionReply, now: number): boolean {
-    return incarnation === reply.incarnation || now - this.#heard >= leaseMs;
+    return incarnation === reply.incarnation || (this.#hasChanged && now - this.#heard >= leaseMs);
   }
 
   #answered(sent: number, epoch: number): void {
