@@ -8,15 +8,21 @@ import { setFlagsFromString } from "node:v8";
 const HEAP_FLAGS = "--heap-growing-percent=900";
 
 /**
- * V8 throws away the compiled code of functions that were not called between a few collections, and what it has learnt for
- * optimizing them. A daemon through which a few hundred MiB have streamed would do everything else as slowly as after its start
- * (measured: docs/performance.md). All code of a daemon is a few MiB.
+ * What a daemon does for every request is compiled and optimized after hundreds of them instead of thousands: by default V8 waits for more
+ * signs that a function is worth it, as in a program that ends soon. And it stays compiled: V8 throws away the code of functions that were not
+ * called between a few collections, and what it has learnt for optimizing them, so that a daemon through which a few hundred MiB have
+ * streamed would do everything else as slowly as after its start. (Measured: docs/performance.md. All code of a daemon is a few MiB.)
  */
-const CODE_FLAGS = "--no-flush-bytecode";
+const CODE_FLAGS = [
+  "--always-sparkplug",
+  "--no-lazy-feedback-allocation",
+  "--interrupt-budget=20000",
+  "--no-flush-bytecode",
+];
 
-/** For a daemon: what it has not done for a while stays as fast as it was. */
-export function keepCompiledCode(): void {
-  setFlagsFromString(CODE_FLAGS);
+/** For a daemon: before it serves. */
+export function tuneForRequests(): void {
+  for (const flag of CODE_FLAGS) setFlagsFromString(flag);
 }
 
 /** For a process through which blocks stream: before its heap has grown. */
