@@ -23,7 +23,7 @@ export interface BindingOptions extends MountFlags {
   readonly source: string;
   readonly allowOther: boolean;
   readonly cacheMs: number;
-  readonly readAhead: number;
+  readonly readAhead?: number | undefined;
   readonly nonempty: boolean;
 }
 

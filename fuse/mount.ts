@@ -9,7 +9,7 @@ import type { MountFlags } from "./flags.js";
 import { guard } from "./guard.js";
 import { mountAt } from "./mountinfo.js";
 import { prepareMountpoint } from "./mountpoint.js";
-import { raiseReadAhead } from "./readahead.js";
+import { READ_AHEAD, raiseReadAhead } from "./readahead.js";
 import { type Owner, SquashedFileSystem } from "./squash.js";
 import { subtree } from "./subtree.js";
 import { MountTrash } from "./trash.js";
@@ -30,8 +30,8 @@ export interface MountOptions extends MountFlags, Owner {
   readonly allowOther: boolean;
   /** How long the kernel may believe names and attributes, at most, ms. */
   readonly cacheMs: number;
-  /** How far the kernel reads ahead of a program that reads a file from front to back, bytes. */
-  readonly readAhead: number;
+  /** How far the kernel reads ahead of a program that reads a file from front to back, bytes; what the binding does best with unless set. */
+  readonly readAhead?: number | undefined;
   /** Mount over a directory that is not empty. */
   readonly nonempty: boolean;
   /** Whether reads change no access times of directories. */
@@ -85,7 +85,7 @@ export async function mount(params: {
     if (late)
       throw new CairnError("ETIMEDOUT", `commit what was written: the cluster did not take it in ${COMMIT_MS} ms`);
   };
-  await raiseReadAhead(mountpoint, options.readAhead, log);
+  await raiseReadAhead(mountpoint, options.readAhead ?? READ_AHEAD[binding], log);
   // Only this one's threads hang over what they tell the kernel; and libfuse's device would stay open in the guard.
   if (binding === "kernel") await guard(mountpoint, log);
   return {

@@ -1,8 +1,14 @@
 import { writeFile } from "node:fs/promises";
 import { messageOf } from "../common/errors.js";
-import { KIB } from "../common/limits.js";
+import { KIB, MIB } from "../common/limits.js";
 import type { Logger } from "../common/log.js";
 import { mountAt } from "./mountinfo.js";
+
+/**
+ * How far the kernel reads ahead by binding, bytes. (Measured: one cold reader is a third faster with 4 MiB than with 1 MiB through the kernel
+ * binding, and slower by as much through fuse-native, whose requests have 128 KiB.)
+ */
+export const READ_AHEAD = { kernel: 4 * MIB, "fuse-native": MIB } as const;
 
 /**
  * Lets the kernel read ahead further than the 128 KiB it starts with, so that several requests are under way while a program

@@ -10,8 +10,6 @@ const DAY_MS = 86_400_000;
 const MAX_ID = 0xffff_fffe;
 /** How long the kernel may believe what it is told unless a setting says otherwise, ms. */
 const DEFAULT_CACHE_MS = 10_000;
-/** How far the kernel reads ahead unless a setting says otherwise, bytes: enough that who reads seldom waits for it. */
-const DEFAULT_READ_AHEAD = 4 * MIB;
 /** How long a mount that is started waits for its namenode, unless a setting says otherwise, ms: machines start in any order. */
 const DEFAULT_WAIT_MS = 30_000;
 
@@ -47,9 +45,8 @@ export const mountSettings = {
     DEFAULT_CACHE_MS,
   ),
   readAhead: setting(
-    "how far the kernel reads ahead in a file, bytes (needs root)",
-    bytes(0, 64 * MIB),
-    DEFAULT_READ_AHEAD,
+    "how far the kernel reads ahead in a file, bytes (needs root); default: 4 MiB, with fuse-native 1 MiB",
+    bytes(0, 64 * MIB).optional(),
   ),
   waitMs: setting("how long a start waits for a namenode that is away, ms", integer(0, 7 * DAY_MS), DEFAULT_WAIT_MS),
   patienceMs: setting("how long programs wait for a namenode that is away, ms", integer(1000, 7 * DAY_MS), DAY_MS),

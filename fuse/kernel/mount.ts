@@ -4,6 +4,7 @@ import { CairnError } from "../../common/errors.js";
 import type { Logger } from "../../common/log.js";
 import type { FileSystem } from "../core.js";
 import { flagWords, type MountFlags } from "../flags.js";
+import { READ_AHEAD } from "../readahead.js";
 import { Ability, MAJOR, OLDEST_MINOR } from "./abi.js";
 import { Connection, type Handler } from "./connection.js";
 import { FuseDevice } from "./device.js";
@@ -39,8 +40,8 @@ export interface KernelOptions extends MountFlags {
   readonly allowOther: boolean;
   /** How long the kernel may believe names and attributes, ms. */
   readonly cacheMs: number;
-  /** How far the kernel reads ahead in a file, bytes. */
-  readonly readAhead: number;
+  /** How far the kernel reads ahead in a file, bytes; READ_AHEAD unless set. */
+  readonly readAhead?: number | undefined;
 }
 
 /**
@@ -81,7 +82,7 @@ export async function mountKernel(
     log.debug({ minor, abilities: abilities.toString(16) }, "the kernel agrees");
     const agreed = {
       abilities: abilities & WANTED,
-      maxReadahead: Math.max(maxReadahead, options.readAhead),
+      maxReadahead: Math.max(maxReadahead, options.readAhead ?? READ_AHEAD.kernel),
       maxBackground: MAX_BACKGROUND,
       minor,
     };
