@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "chai";
+import { mountAt } from "../../fuse/mountinfo.js";
 import { rejection } from "../support/rejection.js";
 import { until } from "../support/until.js";
 import { BOTH, shell, startMount, type TestMount } from "./mounted.js";
@@ -36,6 +37,12 @@ for (const binding of BOTH) {
         expect((await fs.readFile(join(dir, "sized"))).equals(data), `${size} bytes`).to.equal(true);
         expect((await fs.stat(join(dir, "sized"))).size).to.equal(size);
       }
+    });
+
+    it("has the kernel read ahead as far as suits the binding", async () => {
+      const { device } = (await mountAt(dir))!;
+      const kib = Number(await fs.readFile(`/sys/class/bdi/${device}/read_ahead_kb`, "utf8"));
+      expect(kib).to.equal(binding === "kernel" ? 4096 : 1024);
     });
 
     it("writes anywhere in a file, and reads holes as zeros", async () => {

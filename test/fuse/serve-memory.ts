@@ -15,7 +15,7 @@ const settings = {
   allowOther: true,
   nonempty: false,
   cacheMs: 1000,
-  readAhead: 1 << 20,
+  readAhead: undefined,
   unmountTimeoutMs: 5000,
   subdir: "/",
   readOnly: false,
