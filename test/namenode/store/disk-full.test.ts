@@ -1,11 +1,13 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { expect } from "chai";
 import { RealClock } from "../../../common/clock.js";
 import { codeOf } from "../../../common/errors.js";
 import { silentLogger } from "../../../common/log.js";
 import { FileJournal } from "../../../namenode/store/file-journal.js";
 import { openLmdbStore } from "../../../namenode/store/lmdb.js";
+import { sparePath } from "../../../namenode/store/segment.js";
+import { until } from "../../support/until.js";
 import { tempFolder } from "./temp.js";
 
 describe("a full disk", () => {
@@ -54,7 +56,10 @@ describe("a full disk", () => {
   it("shows in the journal before an edit depends on it, which takes edits again when there is space", async () => {
     const small = { segmentBytes: 256 << 10, maxRecord: 64 << 10 };
     const journal = await FileJournal.open({ folder: `${disk}/journal`, after: 0, ...options, ...small });
-    await journal.waitForRoom();
+    // Until the spare segment has its space, filling the disk would take it away.
+    const hasSpare = () =>
+      statSync(sparePath(`${disk}/journal`), { throwIfNoEntry: false })?.size === small.segmentBytes;
+    await until(hasSpare, { what: "the spare segment" });
     let index = 0;
     const append = async () => {
       journal.append(++index, Buffer.alloc(40_000, index));
