@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, readSync, renameSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { NODE_FLAGS } from "../common/engine.js";
 import { CairnError } from "../common/errors.js";
 import type { Announcement, Delay, Refusal } from "../fuse/ready.js";
 
@@ -31,7 +32,7 @@ export function startInBackground(args: readonly string[], logPath: string, env:
   mkdirSync(dirname(logPath), { recursive: true });
   if (existsSync(logPath) && statSync(logPath).size > MAX_LOG) renameSync(logPath, `${logPath}.old`);
   const log = openSync(logPath, "a", 0o640);
-  const child = spawn(process.execPath, [CAIRN, ...args], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, CAIRN, ...args], {
     detached: true,
     cwd: "/",
     env,

@@ -1,6 +1,6 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --v8-pool-size=1
 // The `cairn` command. CommonJS, because libuv reads the size of its thread pool when the pool is first used, and loading a
-// module of the ESM kind uses it: this file is the last moment at which it can still be set.
+// module of the ESM kind uses it: this file is the last moment at which it can still be set. The flag is NODE_FLAGS of common/engine.ts.
 
 /** Threads for file work in a daemon: a few disks, each with a few requests under way. */
 const DAEMON_THREADS = "16";

@@ -20,6 +20,13 @@ const CODE_FLAGS = [
   "--no-flush-bytecode",
 ];
 
+/**
+ * What Node.js is started with for a daemon. V8 has one helper thread instead of four: they compile while the daemons' main threads
+ * serve, and where there are not more processors than threads, those who wait for an answer wait for the helpers, too. (Cannot be set
+ * later; the command's first line says the same for daemons that people start. Measured: docs/performance.md.)
+ */
+export const NODE_FLAGS: readonly string[] = ["--v8-pool-size=1"];
+
 /** For a daemon: before it serves. */
 export function tuneForRequests(): void {
   for (const flag of CODE_FLAGS) setFlagsFromString(flag);

@@ -4,7 +4,8 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "chai";
-import { cairn, TestCluster } from "../support/cluster.js";
+import { NODE_FLAGS } from "../../common/engine.js";
+import { CAIRN, cairn, TestCluster } from "../support/cluster.js";
 import { sh } from "../support/run.js";
 
 describe("a cluster on one machine", function () {
@@ -19,12 +20,18 @@ describe("a cluster on one machine", function () {
 
   it("keeps a pid file and a log for every daemon, and is mounted", async () => {
     for (const name of daemons) {
-      expect(readFileSync(`/proc/${cluster.pid(name)}/cmdline`, "utf8"), name).to.include(cluster.root);
+      const argv = readFileSync(`/proc/${cluster.pid(name)}/cmdline`, "utf8").split("\0");
+      expect(argv.slice(1, 1 + NODE_FLAGS.length), name).to.deep.equal(NODE_FLAGS);
+      expect(argv.join(" "), name).to.include(cluster.root);
       expect(existsSync(join(cluster.root, "log", `${name}.log`)), name).to.equal(true);
     }
     expect(await sh(`stat -f -c %T ${cluster.mount}`)).to.match(/fuse/);
     expect(await sh(`grep '"binding"' ${join(cluster.root, "log", "mount.log")}`)).to.include('"binding":"kernel"');
     expect((await cluster.report()).datanodes.map((d) => d.state)).to.deep.equal(["live", "live", "live"]);
+  });
+
+  it("has its command give Node.js the flags of daemons", () => {
+    expect(readFileSync(CAIRN, "utf8").split("\n")[0]).to.equal(`#!/usr/bin/env -S node ${NODE_FLAGS.join(" ")}`);
   });
 
   it("reports the running cluster when started again, and starts nothing", async () => {
