@@ -68,6 +68,12 @@ export class BlockReader {
     throw new UnreadableError("EIO", which, cause ?? "no datanode has it");
   }
 
+  /** Opens a block's file, if it may be on this machine, so that it can be read at once soon. */
+  open(located: Located): void {
+    const replica = this.#nearest(located);
+    if (replica !== undefined) this.#local!.open(replica, located.block);
+  }
+
   /** Whether readNow is likely to succeed. */
   isPrompt(located: Located): boolean {
     const replica = this.#nearest(located);

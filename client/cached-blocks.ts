@@ -1,6 +1,7 @@
 import { CHUNK_SIZE, MAX_READ, MIB } from "../common/limits.js";
 import type { BlockCache, Segment } from "./block-cache.js";
 import type { BlockReader, Located } from "./block-reader.js";
+import { WINDOW_MAX } from "./read-ahead.js";
 
 /** Bytes, and pieces, being read at once by all readers of a client, above which nothing is read ahead. */
 const MAX_LOADING = 32 * MIB;
@@ -67,6 +68,11 @@ export class CachedBlocks {
   /** Keeps the bytes of a whole block of at most CHUNK_SIZE that came along with something else. They are copied. */
   keep(block: number, data: Buffer): void {
     if (!this.#cache.has(block, 0)) this.#cache.add(block, 0, data.length, Buffer.from(data));
+  }
+
+  /** Opens a block that will be read soon. One that is smaller than what is read ahead anyway is opened by that. */
+  open(source: BlockSource): void {
+    if (source.length > WINDOW_MAX) this.#reader.open(source.located());
   }
 
   /** Starts to read the piece around byte `at` unless it is here, or can be had at any time; returns where the piece ends. */

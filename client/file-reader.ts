@@ -1,5 +1,5 @@
 import { CairnError } from "../common/errors.js";
-import { MAX_EXTENTS_PAGE } from "../common/limits.js";
+import { MAX_EXTENTS_PAGE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
 import type { GetExtentsReply, InlineBlock, Inode } from "../proto/gen/types.js";
 import { isIntact } from "../proto/inline.js";
@@ -15,6 +15,8 @@ import type { Run } from "./seek.js";
 
 /** Pieces of one file remembered; a file in more of them is asked for again. */
 const MAX_PIECES = 65_536;
+/** How far before a sequential reader a block is opened, bytes: what is read meanwhile takes longer than the call to its datanode. */
+const OPEN_AHEAD = 32 * MIB;
 
 /** A block of a file, or a hole of it. */
 type Source = BlockSource | null;
@@ -27,6 +29,8 @@ export class FileReader {
   /** What is known of the file as of #inode.version; what is in no piece is not known. */
   readonly #extents = new ExtentMap<Source>();
   #inode: Inode;
+  /** The block that was opened ahead last. */
+  #openedAhead: Source = null;
   /** The answer to a question that was asked ahead of a read, on its way; undefined when none is. */
   #asked: Promise<void> | undefined;
   /** Whether #extents is all of one version: after a commit of ours, another client's may lie in between. */
@@ -108,7 +112,10 @@ export class FileReader {
       if (source === null) target.fill(0, pos, pos + length);
       else reads.push(this.#blocks.copy(source, at, at + length, target, pos, ahead !== undefined));
     }
-    if (ahead !== undefined) ahead.done(this.#prefetch(ahead.from, Math.min(ahead.to, this.#inode.size)));
+    if (ahead !== undefined) {
+      ahead.done(this.#prefetch(ahead.from, Math.min(ahead.to, this.#inode.size)));
+      this.#openAhead(end + OPEN_AHEAD);
+    }
     await all(reads);
   }
 
@@ -138,6 +145,14 @@ export class FileReader {
       }
     });
     return reach;
+  }
+
+  /** Has the block at a position opened, if that is not done, and it is known. */
+  #openAhead(position: number): void {
+    const source = this.#extents.after(position)?.source ?? null;
+    if (source === null || source === this.#openedAhead) return;
+    this.#openedAhead = source;
+    this.#blocks.open(source);
   }
 
   /** The pieces of a range, asking for those that are not known. */

@@ -105,6 +105,11 @@ export class LocalBlocks {
     }
   }
 
+  /** Begins to open a block's file, if that is not done. What is wrong with it those find out who read it. */
+  open(replica: DatanodeAddress, block: Block): void {
+    if (!this.#open.has(keyOf(replica.id, block))) this.#get(replica, block).catch(() => undefined);
+  }
+
   /** Whether a block's file is open here, on a disk that answers so fast that its reads need no thread. */
   isPrompt({ id }: DatanodeAddress, block: Block): boolean {
     return this.#prompt(id, block) !== undefined;

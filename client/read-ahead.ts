@@ -4,9 +4,10 @@ import { KIB, MIB } from "../common/limits.js";
 const MAX_STREAMS = 8;
 /** How far out of order the reads of one sequential reader may come, bytes: the kernel sends several at once. */
 const SLACK = 256 * KIB;
-/** What is read ahead at first, and at most, bytes. */
+/** What is read ahead at first, bytes. */
 const WINDOW_FIRST = 1 * MIB;
-const WINDOW_MAX = 8 * MIB;
+/** What is read ahead at most, bytes. */
+export const WINDOW_MAX = 8 * MIB;
 
 interface Stream {
   /** Where it has got to. */

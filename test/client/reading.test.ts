@@ -285,6 +285,22 @@ describe("reading a file", () => {
       await content.close();
     });
 
+    it("opens the blocks of a sequential reader long before it gets there", async () => {
+      const inode = await written(noise(48 * MIB), { blockSize: 16 * MIB });
+      share();
+      const opened: string[] = [];
+      const open: typeof machineFiles.open = (path) => {
+        opened.push(path);
+        return machineFiles.open(path);
+      };
+      const files = { ...machineFiles, open };
+      const content = (await cluster.client({ shortCircuit: true, files })).open(inode);
+      const last = [...cluster.namenode.blocks.keys()][2]!;
+      for (const at of [0, MIB]) await content.read(at, Buffer.alloc(MIB));
+      await until(() => opened.some((path) => path.endsWith(`-${last}`)), { what: "the last block to be opened" });
+      await content.close();
+    });
+
     it("finds what has rotted in an open file, reports it, and takes the next replica", async () => {
       const data = noise(400_000);
       const inode = await written(data);
