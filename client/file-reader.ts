@@ -31,7 +31,7 @@ export class FileReader {
   #inode: Inode;
   /** The block that was opened ahead last. */
   #openedAhead: Source = null;
-  /** The answer to a question that was asked ahead of a read, on its way; undefined when none is. */
+  /** The answer to a question for pieces on its way, which all who lack some wait for; undefined when none is. */
   #asked: Promise<void> | undefined;
   /** Whether #extents is all of one version: after a commit of ours, another client's may lie in between. */
   #certain = true;
@@ -92,11 +92,8 @@ export class FileReader {
    */
   expect(known: Promise<Known> | Known): void {
     if (this.#asked !== undefined || this.#extents.count > 0 || this.#inode.size === 0) return;
-    this.#asked = this.#learnAll(known)
-      .catch(() => undefined) // the read asks again, and throws what comes of that
-      .finally(() => {
-        this.#asked = undefined;
-      });
+    // When it fails the read asks again, and throws what comes of that.
+    void this.#shared(this.#learnAll(known).catch(() => undefined));
   }
 
   /** Copies bytes [from, to) of the file into target at `into`; zeros where there is nothing. UnreadableError. */
@@ -161,8 +158,16 @@ export class FileReader {
     for (;;) {
       const { pieces, gap } = this.#known(from, to);
       if (gap === undefined) return pieces;
-      await (this.#asked ?? this.#ask(gap, Math.max(this.#inode.size, to)));
+      await (this.#asked ?? this.#shared(this.#ask(gap, Math.max(this.#inode.size, to))));
     }
+  }
+
+  /** Has those who lack pieces wait for this answer, instead of asking for themselves. */
+  #shared(answer: Promise<void>): Promise<void> {
+    this.#asked = answer.finally(() => {
+      this.#asked = undefined;
+    });
+    return this.#asked;
   }
 
   /** Learns all pieces from what was asked ahead, unless it has come to nothing, or the file has changed since. */

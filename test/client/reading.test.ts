@@ -202,6 +202,15 @@ describe("reading a file", () => {
     await content.close();
   });
 
+  it("asks once where the blocks are for many readers", async () => {
+    const inode = await written(noise(3 * MIB), { blockSize: MIB });
+    const content = (await cluster.client()).open(inode);
+    const before = cluster.namenode.count("GetExtents");
+    await Promise.all([0, MIB, 2 * MIB, 100].map((at) => content.read(at, Buffer.alloc(1000))));
+    expect(cluster.namenode.count("GetExtents") - before).to.equal(1);
+    await content.close();
+  });
+
   describe("on the same machine", () => {
     let dir: string;
     beforeEach(() => {
