@@ -238,7 +238,7 @@ export class TestCluster {
 /** Whether a process is a living daemon of the cluster in a root: its command line names a folder below it. */
 function isOurs(pid: number, root: string): boolean {
   const argv = processInfo(pid)?.argv ?? [];
-  return argv[1] === CAIRN && argv.some((word) => word.startsWith(`${root}/`));
+  return argv.includes(CAIRN) && argv.some((word) => word.startsWith(`${root}/`));
 }
 
 /** Takes a mount away. Some go by themselves when their daemons are killed. */
