@@ -25,6 +25,7 @@ export class BootMark {
   readonly #disk: Disk;
   readonly #path: string;
   readonly #clock: Clock;
+  readonly #onFailure: (err: unknown) => void;
   #boot = "";
   /** Whether the file speaks of an earlier boot, whose replicas have not all been looked into. */
   #isEarlier = false;
@@ -35,10 +36,12 @@ export class BootMark {
   /** The last save, once it is done; saves come one after the other. Undefined: none is under way. */
   #saving: Promise<void> | undefined;
 
-  constructor(disk: Disk, volume: string, clock: Clock) {
+  /** @param onFailure told when the mark could not be moved on; whatever waits for a save gets its error itself */
+  constructor(disk: Disk, volume: string, clock: Clock, onFailure: (err: unknown) => void) {
     this.#disk = disk;
     this.#path = join(volume, "BOOT");
     this.#clock = clock;
+    this.#onFailure = onFailure;
   }
 
   /**
@@ -68,7 +71,7 @@ export class BootMark {
       while (this.#moments.length > 1 && this.#moments[1]!.at <= at - SETTLED_MS) this.#moments.shift();
       // A mark that is behind is only of less use.
       if (!this.#isEarlier && this.#sinceMs > this.#savedMs && this.#saving === undefined)
-        this.#save().catch(() => undefined);
+        this.#save().catch(this.#onFailure);
     }
     return this.#sinceMs < this.#savedMs ? this.#save() : undefined;
   }

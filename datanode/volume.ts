@@ -55,7 +55,12 @@ export class Volume {
     this.path = options.path;
     this.disk = options.disk;
     this.space = new Space(options.path, options.reserve);
-    this.mark = new BootMark(options.disk, options.path, options.clock);
+    this.mark = new BootMark(
+      options.disk,
+      options.path,
+      options.clock,
+      (err) => void this.failed(`cannot move the mark of ${this.path} on`, err),
+    );
     this.openPath = join(options.path, "open");
     this.blocksPath = join(options.path, "blocks");
     this.#onTrouble = options.onTrouble;

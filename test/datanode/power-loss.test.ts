@@ -1,6 +1,7 @@
 import { closeSync, openSync, utimesSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
 import { expect } from "chai";
+import { CairnError } from "../../common/errors.js";
 import { BootMark } from "../../datanode/boot-mark.js";
 import { type Disk, RealDisk } from "../../datanode/disk.js";
 import { Datanode } from "../../proto/gen/services.js";
@@ -119,7 +120,9 @@ describe("the mark of a boot", () => {
     };
     return disk as Pick<Disk, "readText" | "replaceText"> & { saves: number } as unknown as Disk & { saves: number };
   };
-  const mark = (disk: Disk, clock: FakeClock) => new BootMark(disk, "/v", clock);
+  const failures: unknown[] = [];
+  const mark = (disk: Disk, clock: FakeClock) => new BootMark(disk, "/v", clock, (err) => failures.push(err));
+  afterEach(() => expect(failures.splice(0)).to.deep.equal([]));
 
   it("moves on while something is written, minutes behind, and is found by the next boot", async () => {
     const [disk, clock] = [newDisk(), new FakeClock()];
@@ -134,6 +137,25 @@ describe("the mark of a boot", () => {
     const { sinceMs: since } = await mark(disk, clock).open("two");
     expect((since! - began) / MINUTE).to.be.within(47, 50);
     expect((await mark(disk, clock).open("one")).sinceMs).to.equal(undefined);
+  });
+
+  it("says when it could not move on, and goes on trying", async () => {
+    const [disk, clock] = [newDisk(), new FakeClock()];
+    const first = mark(disk, clock);
+    await first.open("one");
+    const { replaceText } = disk;
+    disk.replaceText = () => Promise.reject(new CairnError("EIO", "the disk"));
+    for (let minute = 0; minute < 30; minute++) {
+      await first.writing();
+      await clock.advance(MINUTE);
+    }
+    await first.close();
+    expect(failures.length).to.be.within(10, 30);
+    expect(await codeOf(Promise.reject(failures.splice(0)[0]))).to.equal("EIO");
+    disk.replaceText = replaceText;
+    await first.writing();
+    await first.close();
+    expect((await mark(disk, clock).open("two")).sinceMs).to.be.above(clock.now() - 15 * MINUTE);
   });
 
   it("goes back with a clock that is set back, before anything is written", async () => {
