@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { CASES } from "./cases.js";
 import { runCase } from "./run.js";
-import { sandbox } from "./sandbox.js";
+import { readySandbox } from "./sandbox.js";
 import { type Row, tableOf } from "./table.js";
 
 /** SIGKILLs of the case "kills" when the whole matrix runs. */
@@ -22,7 +22,7 @@ const options = new Command("faults")
   .parse()
   .opts<{ case?: string[]; kills?: number; healthy: number; seed: number }>();
 
-const folder = sandbox();
+const folder = readySandbox();
 const names = options.case ?? (options.kills === undefined ? undefined : ["kills"]);
 const unknown = names?.filter((name) => !CASES.some((c) => c.name === name)) ?? [];
 if (unknown.length > 0) throw new Error(`no such case: ${unknown.join(", ")}`);

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +11,14 @@ const MARK = "CAIRN_FAULTS_SANDBOX";
  */
 const ENTER = ["--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-/** The folder of the sandbox that this process runs in. Throws when it runs in none. */
-export function sandbox(): string {
+/**
+ * Readies the sandbox that this process runs in; returns its folder. Throws when it runs in none. It has a /dev/shm of its own, because
+ * libfaketime leaves things there when its process is killed.
+ */
+export function readySandbox(): string {
   const folder = process.env[MARK];
   if (folder === undefined) throw new Error("not in a sandbox: start main.js");
+  execFileSync("mount", ["-t", "tmpfs", "tmpfs", "/dev/shm"]);
   return folder;
 }
 
