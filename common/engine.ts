@@ -8,17 +8,17 @@ import { setFlagsFromString } from "node:v8";
 const HEAP_FLAGS = "--heap-growing-percent=900";
 
 /**
- * What a daemon does for every request is compiled and optimized after hundreds of them instead of thousands: by default V8 waits for more
- * signs that a function is worth it, as in a program that ends soon. And it stays compiled: V8 throws away the code of functions that were not
- * called between a few collections, and what it has learnt for optimizing them, so that a daemon through which a few hundred MiB have
- * streamed would do everything else as slowly as after its start. (Measured: docs/performance.md. All code of a daemon is a few MiB.)
+ * What a daemon has compiled stays compiled: V8 throws away the code of functions that were not called between a few collections, and
+ * what it has learnt for optimizing them, so that a daemon through which a few hundred MiB have streamed would do everything else as slowly
+ * as after its start. And it is compiled at once, without interpreting it first. (Measured: docs/performance.md. All code of a daemon is a few MiB.)
  */
-const CODE_FLAGS = [
-  "--always-sparkplug",
-  "--no-lazy-feedback-allocation",
-  "--interrupt-budget=20000",
-  "--no-flush-bytecode",
-];
+const CODE_FLAGS = ["--always-sparkplug", "--no-lazy-feedback-allocation", "--no-flush-bytecode"];
+
+/**
+ * Optimizes after hundreds of calls instead of thousands: by default V8 waits for more signs that a function is worth it, as in a program that
+ * ends soon.
+ */
+const EAGER_FLAG = "--interrupt-budget=20000";
 
 /**
  * What Node.js is started with for a daemon. V8 has one helper thread instead of four: they compile while the daemons' main threads
@@ -27,9 +27,17 @@ const CODE_FLAGS = [
  */
 export const NODE_FLAGS: readonly string[] = ["--v8-pool-size=1"];
 
-/** For a daemon: before it serves. */
-export function tuneForRequests(): void {
+/** For any daemon: before it serves. */
+export function tuneForService(): void {
   for (const flag of CODE_FLAGS) setFlagsFromString(flag);
+}
+
+/**
+ * For a daemon of many small requests, too. Not for datanodes: what they do for a MiB is little, and optimizing it early took more from their
+ * first streams than it gave.
+ */
+export function tuneForRequests(): void {
+  setFlagsFromString(EAGER_FLAG);
 }
 
 /** For a process through which blocks stream: before its heap has grown. */

@@ -1,4 +1,4 @@
-import { tuneForRequests, tuneForStreams } from "../common/engine.js";
+import { tuneForService, tuneForStreams } from "../common/engine.js";
 import { InvariantError } from "../common/errors.js";
 import { createLogger, type Logger } from "../common/log.js";
 import { signalled } from "../common/signals.js";
@@ -11,7 +11,7 @@ import type { DatanodeSettings } from "./settings.js";
  * process with status 1: finalized replicas are whole, and unfinished ones are garbage.
  */
 export async function runDatanode(settings: DatanodeSettings): Promise<void> {
-  tuneForRequests();
+  tuneForService();
   tuneForStreams();
   const log = createLogger("datanode", settings.logLevel);
   process.on("uncaughtException", (err) => die(log, err));

@@ -77,8 +77,8 @@ export class WriteStream {
   }
 
   /** Takes the next packet and passes it on. */
-  packet(header: PacketHeader, { body, raw }: CallContext): void {
-    this.#take(header, body, raw);
+  packet(header: PacketHeader, context: CallContext): void {
+    this.#take(header, context.body, context);
   }
 
   /** Takes the packet that came with OpenWrite, and has been passed on with it. */
@@ -86,13 +86,19 @@ export class WriteStream {
     this.#take(header, body, undefined);
   }
 
-  #take(header: PacketHeader, body: Buffer, onward: Buffer | undefined): void {
+  /** @param message what brought it, unless it has been passed on already */
+  #take(header: PacketHeader, body: Buffer, message: CallContext | undefined): void {
     if (this.#end !== undefined) return; // it was on its way when the stream ended
     const { replica, downstream, upstream, clock } = this.#options;
     this.#heard = clock.monotonic();
+    // The memory is free when the packet is stored and has left for the next datanode. After an error nobody says so.
+    let users = downstream === undefined ? 1 : 2;
+    const done = () => {
+      if (--users === 0) message?.recycle();
+    };
     try {
       this.#admit(header, body);
-      if (onward !== undefined) downstream?.link.sendFrame(onward);
+      if (message !== undefined && downstream !== undefined) downstream.link.sendFrame(message.raw, done);
       checkChunks(header.chunks, body);
     } catch (err) {
       const what = `packet ${header.sequence} of block ${replica.id}, from ${upstream.peer}`;
@@ -117,6 +123,7 @@ export class WriteStream {
         packet.stored = true;
         this.#stored();
         this.#acknowledge();
+        done();
       },
       (err) => {
         this.#stored();

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { connectClient } from "../client/index.js";
-import { tuneForRequests, tuneForStreams } from "../common/engine.js";
+import { tuneForRequests, tuneForService, tuneForStreams } from "../common/engine.js";
 import { messageOf, wrap } from "../common/errors.js";
 import { createLogger } from "../common/log.js";
 import { serve } from "./daemon.js";
@@ -13,6 +13,7 @@ import type { MountSettings } from "./settings.js";
  * The process's thread pool should be larger than Node's default (UV_THREADPOOL_SIZE, set before the start).
  */
 export async function runMount(settings: MountSettings): Promise<void> {
+  tuneForService();
   tuneForRequests();
   tuneForStreams();
   const log = createLogger("mount", settings.logLevel);

@@ -1,4 +1,4 @@
-import { tuneForRequests } from "../common/engine.js";
+import { tuneForRequests, tuneForService } from "../common/engine.js";
 import { InvariantError } from "../common/errors.js";
 import { createLogger, type Logger } from "../common/log.js";
 import { signalled } from "../common/signals.js";
@@ -10,6 +10,7 @@ import type { NamenodeSettings } from "./settings.js";
  * beyond understanding ends the process with status 1, nothing more written: the journal has what was answered.
  */
 export async function runNamenode(settings: NamenodeSettings): Promise<void> {
+  tuneForService();
   tuneForRequests();
   const log = createLogger("namenode", settings.logLevel);
   process.on("uncaughtException", (err) => die(log, err));

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { WebSocket } from "ws";
 import { type Clock, RealClock } from "../common/clock.js";
 import { CairnError } from "../common/errors.js";
@@ -5,7 +6,9 @@ import { CONNECT_TIMEOUT_MS, DEFAULT_DEADLINE_MS, MAX_MESSAGE } from "../common/
 import type { Logger } from "../common/log.js";
 import type { LinkAuth } from "./auth.js";
 import type { Dispatcher } from "./dispatch.js";
+import { receiveInPlace } from "./in-place.js";
 import { type Caller, type CallOptions, Link, type Reply } from "./link.js";
+import { MessageBuffers } from "./message-buffers.js";
 import type { AnyMethod, ReplyOf, RequestOf } from "./method.js";
 
 /** The path of the WebSocket upgrade on every daemon's port. */
@@ -67,10 +70,16 @@ export function connect(host: string, port: number, options: ConnectOptions): Pr
         new CairnError(res.statusCode === 401 ? "EACCES" : "EPROTO", `${address} refused the connection: ${reason}`),
       );
     });
+    let socket: Socket | undefined;
+    ws.once("upgrade", (res) => {
+      socket = res.socket;
+    });
     ws.once("open", () => {
       ws.removeAllListeners("error");
       ws.removeAllListeners("unexpected-response");
-      resolve(new Link(ws, { ...options, peer: address }));
+      const buffers = new MessageBuffers();
+      if (socket !== undefined) receiveInPlace(socket, buffers);
+      resolve(new Link(ws, { ...options, buffers, peer: address }));
     });
   });
 }

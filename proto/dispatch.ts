@@ -13,6 +13,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** How long the caller waits from now, ms. */
   readonly deadlineMs: number;
+  /** Says that nobody will look at `body` and `raw` any more: their memory may be used for another message. Need not be called. */
+  recycle(): void;
 }
 
 /** A reply with raw bytes beside it. */

@@ -13,6 +13,7 @@ import type { Logger } from "../common/log.js";
 import { type CallContext, type Dispatcher, WithBody } from "./dispatch.js";
 import { decodeFrame, encodeFrame, type Frame } from "./frame.js";
 import { EnvelopeKind } from "./gen/types.js";
+import type { MessageBuffers } from "./message-buffers.js";
 import type { AnyMethod, ReplyOf, RequestOf } from "./method.js";
 
 const { CALL, REPLY, ERROR, PUSH, CANCEL } = EnvelopeKind;
@@ -73,6 +74,8 @@ export interface LinkOptions {
   dispatcher: Dispatcher;
   log: Logger;
   clock?: Clock;
+  /** Where the memory of large messages goes when it is free. */
+  buffers?: Pick<MessageBuffers, "giveBack">;
   /** Overrides of LINK_PING_MS and LINK_IDLE_MS, ms. */
   pingMs?: number;
   idleMs?: number;
@@ -90,6 +93,7 @@ export class Link implements Caller {
   readonly #dispatcher: Dispatcher;
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #buffers: LinkOptions["buffers"];
   readonly #pings: Timer;
   /** Runs while calls are under way or waiting: thousands of idle links must cost nothing. */
   #deadlines: Timer | undefined;
@@ -109,6 +113,7 @@ export class Link implements Caller {
     this.#dispatcher = options.dispatcher;
     this.#log = options.log;
     this.#clock = options.clock ?? new RealClock();
+    this.#buffers = options.buffers;
     this.#lastHeard = this.#clock.monotonic();
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -211,6 +216,11 @@ export class Link implements Caller {
   terminate(reason: string): void {
     this.#ws.terminate();
     this.#onClose(new CairnError("ENOTCONN", `link to ${this.peer}: ${reason}`));
+  }
+
+  /** Takes back the memory of a message that came over this link, for CallContext. */
+  recycle(raw: Buffer): void {
+    this.#buffers?.giveBack(raw);
   }
 
   readonly #onSent = (): void => {
@@ -450,6 +460,10 @@ class Context implements CallContext {
   get signal(): AbortSignal {
     this.#signal ??= this.#makeSignal();
     return this.#signal;
+  }
+
+  recycle(): void {
+    this.link.recycle(this.raw);
   }
 }
 

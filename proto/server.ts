@@ -8,7 +8,9 @@ import type { Logger } from "../common/log.js";
 import type { LinkAuth } from "./auth.js";
 import { LINK_PATH } from "./connect.js";
 import type { Dispatcher } from "./dispatch.js";
+import { receiveInPlace } from "./in-place.js";
 import { Link } from "./link.js";
+import { MessageBuffers } from "./message-buffers.js";
 
 /** Connections one daemon accepts at most. */
 const MAX_CONNECTIONS = 20_000;
@@ -58,6 +60,7 @@ export async function listen(options: ListenOptions & { secret: string | undefin
     );
   }
   const links = new Set<Link>();
+  const buffers = new MessageBuffers();
   const http = createServer({ headersTimeout: 10_000, requestTimeout: 60_000, maxHeaderSize: 16_384 }, options.onHttp);
   http.maxConnections = MAX_CONNECTIONS;
   const wss = new WebSocketServer({
@@ -76,12 +79,14 @@ export async function listen(options: ListenOptions & { secret: string | undefin
       return refuse(socket, 401, refusal);
     }
     wss.handleUpgrade(req, socket, head, (ws) => {
+      receiveInPlace(socket, buffers);
       const peer = `${socket.remoteAddress}:${socket.remotePort}`;
       const link = new Link(ws, {
         peer,
         dispatcher,
         log,
         clock,
+        buffers,
         ...(options.pingMs !== undefined && { pingMs: options.pingMs }),
         ...(options.idleMs !== undefined && { idleMs: options.idleMs }),
       });
