@@ -2,8 +2,8 @@ import { KIB, MAX_PACKET } from "../common/limits.js";
 
 /** What a buffer that is used again holds, bytes: a packet with its header and envelope. */
 const BUFFER_BYTES = MAX_PACKET + 64 * KIB;
-/** Messages shorter than this get memory of their own size, bytes. */
-const SHORTEST = MAX_PACKET / 4;
+/** Messages shorter than this get memory of their own size, bytes: what waits is counted by its length, and must not hold much more. */
+const SHORTEST = MAX_PACKET / 2;
 /** Buffers that wait to be used again, at most. */
 const MAX_SPARE = 16;
 
