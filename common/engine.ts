@@ -47,7 +47,7 @@ export function tuneForRequests(): void {
   setFlagsFromString(REQUEST_HEAP_FLAG);
 }
 
-/** For a process through which blocks stream, also if it answers requests: before its heap has grown. */
+/** For a process through which blocks stream, also if it answers requests (then after that is said): before its heap has grown. */
 export function tuneForStreams(): void {
   setFlagsFromString(STREAM_HEAP_FLAG);
 }

@@ -8,7 +8,6 @@ import type { LinkAuth } from "./auth.js";
 import type { Dispatcher } from "./dispatch.js";
 import { receiveInPlace } from "./in-place.js";
 import { type Caller, type CallOptions, Link, type Reply } from "./link.js";
-import { MessageBuffers } from "./message-buffers.js";
 import type { AnyMethod, ReplyOf, RequestOf } from "./method.js";
 
 /** The path of the WebSocket upgrade on every daemon's port. */
@@ -41,6 +40,9 @@ export interface ConnectOptions {
 const zeroMask = (mask: Buffer): void => {
   mask.fill(0);
 };
+
+/** Packets go the other way: nobody who connects gives the memory of a message back. */
+const FRESH_MEMORY = { take: (length: number): Buffer => Buffer.allocUnsafeSlow(length) };
 
 /** Opens one connection. ECONNREFUSED, ETIMEDOUT, EACCES (the secret), EPROTO (no CairnFS daemon there). */
 export function connect(host: string, port: number, options: ConnectOptions): Promise<Link> {
@@ -77,9 +79,8 @@ export function connect(host: string, port: number, options: ConnectOptions): Pr
     ws.once("open", () => {
       ws.removeAllListeners("error");
       ws.removeAllListeners("unexpected-response");
-      const buffers = new MessageBuffers();
-      if (socket !== undefined) receiveInPlace(socket, buffers);
-      resolve(new Link(ws, { ...options, buffers, peer: address }));
+      if (socket !== undefined) receiveInPlace(socket, FRESH_MEMORY);
+      resolve(new Link(ws, { ...options, peer: address }));
     });
   });
 }

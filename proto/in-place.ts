@@ -25,6 +25,9 @@ interface StreamState {
   kReadBytesOrError?: number;
 }
 
+/** Where the memory for payloads comes from. */
+type Memory = Pick<MessageBuffers, "take">;
+
 /**
  * Where headers are read, by all connections in turn: what is read is taken out of it at once. In front there is room for the part of a
  * header that came before.
@@ -34,13 +37,13 @@ const forHeaders = shared.subarray(MAX_HEADER);
 
 /**
  * Has the payloads of a WebSocket's connection received where they stay. By itself Node.js reads 64 KiB into fresh memory each time, and
- * ws copies these pieces into one message: 0.75 ms of processor time for a MiB, instead of 0.25 (docs/performance.md). ws still reads and
+ * ws copies these pieces into one message: 0.75 ms of processor time for a MiB, instead of 0.5, or 0.25 in memory that is used again (docs/performance.md). ws still reads and
  * checks everything: it is only handed each large payload as one piece, which it takes without copying.
  * To be called when ws has just taken the connection over and nothing was read yet. False, and nothing changes, where this
  * Node.js has no such handle.
  * @param bytesRead tells of the read that a handle calls onread for: its bytes, or its error (negative)
  */
-export function receiveInPlace(socket: Socket, buffers: MessageBuffers, bytesRead = readResult()): boolean {
+export function receiveInPlace(socket: Socket, buffers: Memory, bytesRead = readResult()): boolean {
   const { _handle: handle } = socket as unknown as { _handle: StreamHandle | null };
   if (typeof handle?.useUserBuffer !== "function" || bytesRead === undefined) return false;
   if (socket.readableLength > 0) return false; // what came with the handshake: ws would see it out of turn
@@ -65,7 +68,7 @@ class InPlaceReader {
   readonly #socket: Socket;
   readonly #handle: StreamHandle;
   readonly #bytesRead: () => number;
-  readonly #buffers: MessageBuffers;
+  readonly #buffers: Memory;
   /** The payload that is being received, and how much of it is there. */
   #payload: Buffer | undefined;
   #filled = 0;
@@ -74,7 +77,7 @@ class InPlaceReader {
   /** Bytes of a small payload that are still to come. */
   #rest = 0;
 
-  constructor(socket: Socket, handle: StreamHandle, bytesRead: () => number, buffers: MessageBuffers) {
+  constructor(socket: Socket, handle: StreamHandle, bytesRead: () => number, buffers: Memory) {
     this.#socket = socket;
     this.#handle = handle;
     this.#bytesRead = bytesRead;

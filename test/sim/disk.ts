@@ -272,10 +272,10 @@ export class SimDisk implements Disk {
 
   #file(path: string, file: File): DiskFile {
     return {
-      write: (buffers, position) => {
-        // Taken now: the caller may change the buffers once this resolves, and the operation happens before that.
-        const bytes = Buffer.concat(buffers);
-        return this.#change("write", path, () => {
+      write: (buffers, position) =>
+        this.#change("write", path, () => {
+          // Taken now, as late as a kernel might: who changes the buffers before this resolves has them written so.
+          const bytes = Buffer.concat(buffers);
           const end = position + bytes.length;
           const growth = Math.max(0, end - file.length);
           if (this.#platter.used + growth > this.#platter.capacity) throw new CairnError("ENOSPC", `write ${path}`);
@@ -289,8 +289,7 @@ export class SimDisk implements Disk {
           file.length = Math.max(file.length, end);
           file.modified = this.#now;
           file.unsynced.push({ at: position, bytes });
-        });
-      },
+        }),
       read: (buffer, offset, length, position) =>
         this.#do("pread", path, () => {
           if (this.#random.chance(this.#platter.readErrorChance)) throw new CairnError("EIO", `read ${path}`);
