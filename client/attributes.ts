@@ -97,16 +97,18 @@ export class UncommittedAttributes {
   /** An inode with the changes that it does not show yet. */
   over(inode: Inode): Inode {
     if (!this.any) return inode;
-    const { mode, uid, gid, atime, mtime } = { ...this.#sent, ...this.#waiting };
+    const shown = { ...inode };
+    for (const changed of [this.#sent, this.#waiting]) {
+      if (changed === undefined) continue;
+      const { mode, uid, gid, atime, mtime } = changed;
+      if (mode !== undefined) shown.mode = (inode.mode & ~PERMISSIONS) | mode;
+      if (uid !== undefined) shown.uid = uid;
+      if (gid !== undefined) shown.gid = gid;
+      if (atime !== undefined) shown.atime = atime;
+      if (mtime !== undefined) shown.mtime = mtime;
+    }
     const ctime = this.#ctime;
-    return {
-      ...inode,
-      ...(mode !== undefined && { mode: (inode.mode & ~PERMISSIONS) | mode }),
-      ...(uid !== undefined && { uid }),
-      ...(gid !== undefined && { gid }),
-      ...(atime !== undefined && { atime }),
-      ...(mtime !== undefined && { mtime }),
-      ...(ctime !== undefined && isLater(ctime, inode.ctime) && { ctime }),
-    };
+    if (ctime !== undefined && isLater(ctime, inode.ctime)) shown.ctime = ctime;
+    return shown;
   }
 }

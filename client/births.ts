@@ -146,9 +146,15 @@ export class Births {
     const siblings = this.#byDirectory.get(dir) ?? new Set();
     this.#byDirectory.set(dir, siblings.add(unborn));
     this.#deliverSoon();
-    const { mode, uid, gid } = node;
-    const policy = inheritPolicy(parent.policy, this.#session.policy);
-    return { ...NEW_FILE, ino: next, mode, uid, gid, atime: time, mtime: time, ctime: time, parent: dir, policy };
+    const inode = { ...NEW_FILE };
+    inode.ino = next;
+    inode.mode = node.mode;
+    inode.uid = node.uid;
+    inode.gid = node.gid;
+    inode.atime = inode.mtime = inode.ctime = time;
+    inode.parent = dir;
+    inode.policy = inheritPolicy(parent.policy, this.#session.policy);
+    return inode;
   }
 
   /** Whether the namenode does not know of a file yet, as far as is known here. */

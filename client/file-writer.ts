@@ -3,7 +3,15 @@ import { CairnError, codeOf } from "../common/errors.js";
 import { GiveUp } from "../common/give-up.js";
 import { MAX_COMMIT_EXTENTS, MAX_FILE_SIZE, MIB } from "../common/limits.js";
 import { Namenode } from "../proto/gen/services.js";
-import type { CommittedBlockInit, ExtentInit, InlineBlock, Inode, InodeReply, Policy } from "../proto/gen/types.js";
+import type {
+  Birth,
+  CommittedBlockInit,
+  ExtentInit,
+  InlineBlock,
+  Inode,
+  InodeReply,
+  Policy,
+} from "../proto/gen/types.js";
 import { encodeInline } from "../proto/inline.js";
 import { type CommittedAttributes, UncommittedAttributes } from "./attributes.js";
 import { BlockWriter, type FinishedBlock } from "./block-writer.js";
@@ -353,10 +361,11 @@ export class FileWriter {
     const signal = new GiveUp();
     this.#giveUp = signal;
     if (batch.length === 0) return session.change(Namenode.setAttributes, { ino, ...attributes }, signal);
-    const request = { ...this.#request(batch), ...attributes };
-    return session.births.along(ino, (birth) =>
-      session.change(Namenode.commit, birth ? { ...request, birth } : request, signal),
-    );
+    const request = this.#request(batch, attributes);
+    return session.births.along(ino, (birth) => {
+      request.birth = birth;
+      return session.change(Namenode.commit, request, signal);
+    });
   }
 
   /** The oldest layers that are finalized, as many as one commit can carry. */
@@ -372,7 +381,7 @@ export class FileWriter {
     return batch;
   }
 
-  #request(batch: readonly Layer[]) {
+  #request(batch: readonly Layer[], attributes: CommittedAttributes | undefined) {
     const blocks: CommittedBlockInit[] = [];
     const inline: InlineBlock[] = [];
     const extents: ExtentInit[] = [];
@@ -389,7 +398,21 @@ export class FileWriter {
       }
     }
     const { ino, policy } = this.#file;
-    return { ino, blocks, inline, extents, size, mtime: batch.at(-1)!.mtime, replicas: policy.replicas };
+    // All of one shape, which V8 has no need to look up.
+    return {
+      ino,
+      blocks,
+      inline,
+      extents,
+      size,
+      mtime: attributes?.mtime ?? batch.at(-1)!.mtime,
+      replicas: policy.replicas,
+      mode: attributes?.mode,
+      uid: attributes?.uid,
+      gid: attributes?.gid,
+      atime: attributes?.atime,
+      birth: undefined as Birth | undefined,
+    };
   }
 
   /** A layer is lost, and with it all later ones: what others see is a state that the file had, no later write without the earlier. */

@@ -399,7 +399,8 @@ export class FileSystem {
       if (!unborn) this.#entered(dir, name, inode, question, parent);
       this.#files.effective(inode);
       const opened = await this.#files.open(inode, existed ? flags : flags & ~O_TRUNC);
-      return { ...opened, existed };
+      const { handle, grown, resized, kept, accessed } = opened;
+      return { handle, inode: opened.inode, grown, resized, kept, accessed, existed };
     });
   }
 

@@ -66,9 +66,13 @@ export function readCall(kv: KeyValue, session: number, sequence: number): CallR
   return bytes && CallRecord.decode(bytes);
 }
 
+/** What was decoded last of the cluster's record: every edit reads it several times. A store's values never change, they are replaced. */
+let lastCluster: { readonly bytes: Uint8Array; readonly record: Readonly<ClusterRecord> } | undefined;
+
 /** The cluster's counters. The store must have been formatted. */
-export function readCluster(kv: Pick<KeyValue, "get">): ClusterRecord {
+export function readCluster(kv: Pick<KeyValue, "get">): Readonly<ClusterRecord> {
   const bytes = kv.get(CLUSTER);
   invariant(bytes !== undefined, "the store has a cluster record");
-  return ClusterRecord.decode(bytes);
+  if (lastCluster?.bytes !== bytes) lastCluster = { bytes, record: ClusterRecord.decode(bytes) };
+  return lastCluster.record;
 }

@@ -31,7 +31,7 @@ export class Change {
 
   /** The cluster's counters, to be changed in place: settle() stores them. */
   get cluster(): ClusterRecord {
-    this.#cluster ??= readCluster(this.kv);
+    this.#cluster ??= { ...readCluster(this.kv) };
     return this.#cluster;
   }
 
