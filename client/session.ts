@@ -194,7 +194,7 @@ export class Session {
         if (once && life !== undefined && life !== this.#life) throw forgotten(method.name);
         life = this.#life;
         const [sent, { epoch }] = [this.#options.clock.monotonic(), this.watch];
-        const reply: ReplyOf<M> = await link.call(method, request, { deadlineMs: left(), ...(signal && { signal }) });
+        const reply: ReplyOf<M> = await link.call(method, request, { deadlineMs: left(), signal });
         this.#answered(sent, epoch);
         this.#note(reply);
         return reply;

@@ -15,31 +15,31 @@ import type { KeyValue } from "./store/kv.js";
 /** What applying an edit did, beyond the store: for the caller's reply and for blocks/. */
 export interface Effects {
   /** The inode that the edit made or changed, as it is now. */
-  inode?: Inode;
+  inode?: Inode | undefined;
   /** Of what makes or removes one name: the directory, as it is now. */
-  parent?: Inode;
+  parent?: Inode | undefined;
   /** Of a rename: the inode that lost its name. */
-  replaced?: Inode;
+  replaced?: Inode | undefined;
   /** Inodes that the edit changed: their attributes, content, or names in them. */
-  touched?: number[];
+  touched?: number[] | undefined;
   /** Inodes that were read: nothing but their access time is another. */
-  accessed?: Accessed[];
+  accessed?: Accessed[] | undefined;
   /** Names that came, went, or stand for another inode. */
-  names?: { dir: number; name: Uint8Array }[];
+  names?: { dir: number; name: Uint8Array }[] | undefined;
   /** The inode that has lost its last name, and the sessions it is kept for. */
-  held?: { ino: number; sessions: number[] };
+  held?: { ino: number; sessions: number[] } | undefined;
   /** Of a clone: bytes. */
-  copied?: number;
+  copied?: number | undefined;
   /** Blocks that became part of the store, with the datanodes that have them. */
-  committed?: { block: CommittedBlock; wanted: number }[];
+  committed?: { block: CommittedBlock; wanted: number }[] | undefined;
   /** Blocks whose wanted number of replicas changed. */
-  wanted?: { block: Block; wanted: number }[];
+  wanted?: { block: Block; wanted: number }[] | undefined;
   /** Blocks that no extent refers to any more: their replicas are garbage. */
-  freed?: Block[];
+  freed?: Block[] | undefined;
   /** Whether the reclaim list has more to do. */
-  reclaimable?: boolean;
+  reclaimable?: boolean | undefined;
   /** Whether what was kept for deleted snapshots is still to be looked for. */
-  forgettable?: boolean;
+  forgettable?: boolean | undefined;
 }
 
 /** An edit that has been applied. */

@@ -32,7 +32,7 @@ export interface CallOptions {
   /** Raw bytes to send with the request. */
   body?: Uint8Array;
   /** Gives the call up: ECANCELED here, CallContext.signal there. */
-  signal?: EndSignal;
+  signal?: EndSignal | undefined;
 }
 
 /** A reply with the raw bytes sent beside it. */

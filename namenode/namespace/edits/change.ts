@@ -8,6 +8,23 @@ import { readSnapshots } from "../snapshots/records.js";
 import { VersionedStore } from "../snapshots/versions.js";
 import { BlockTally } from "./tally.js";
 
+/** The effects of an edit that has none: with all fields, so that V8 need not look for those that are not there. */
+const NONE: { readonly [K in keyof Required<Effects>]: undefined } = {
+  inode: undefined,
+  parent: undefined,
+  replaced: undefined,
+  touched: undefined,
+  accessed: undefined,
+  names: undefined,
+  held: undefined,
+  copied: undefined,
+  committed: undefined,
+  wanted: undefined,
+  freed: undefined,
+  reclaimable: undefined,
+  forgettable: undefined,
+};
+
 /** One edit being applied: the store, what the edit has decided, and what comes of it. */
 export class Change {
   /** The store. While there are snapshots, what they show is kept before it is changed. */
@@ -15,7 +32,7 @@ export class Change {
   readonly #versioned: VersionedStore | undefined;
   readonly index: number;
   readonly time: Time;
-  readonly effects: Effects = {};
+  readonly effects: Effects = { ...NONE };
   /** The liveness of the blocks that the edit touches. */
   readonly tally: BlockTally;
   #cluster: ClusterRecord | undefined;
