@@ -69,6 +69,16 @@ export interface Removed {
   parent?: Inode | undefined;
 }
 
+/** What came of a rename. */
+export interface Renamed {
+  readonly moved: Inode;
+  /** What had the new name before. */
+  readonly replaced?: Inode | undefined;
+  /** The directory that the name has left, if it is another than `to`, and the one that it is in; where the namenode said. */
+  readonly from?: Inode | undefined;
+  readonly to?: Inode | undefined;
+}
+
 /** Told what becomes of the files that this client made by itself. */
 export interface BirthWatcher {
   /** The namenode knows of a file by now: this is what it is, and its directory where that was said. */
@@ -147,13 +157,7 @@ export interface Metadata {
    * their access times were set meanwhile, or they are gone.
    */
   noteAccesses(accesses: readonly InodeAccess[]): Promise<number[]>;
-  rename(
-    fromDir: number,
-    fromName: Name,
-    toDir: number,
-    toName: Name,
-    flags?: RenameFlags,
-  ): Promise<{ moved: Inode; replaced?: Inode }>;
+  rename(fromDir: number, fromName: Name, toDir: number, toName: Name, flags?: RenameFlags): Promise<Renamed>;
   setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void>;
   /** ENODATA when there is none. */
   getXattr(ino: number, name: Name): Promise<Uint8Array>;

@@ -12,6 +12,7 @@ import type {
   Name,
   NewInode,
   Removed,
+  Renamed,
   RenameFlags,
 } from "./contract.js";
 import { resolvePath } from "./resolve.js";
@@ -102,10 +103,10 @@ export class SessionMetadata implements Metadata {
     toDir: number,
     toName: Name,
     flags: RenameFlags = {},
-  ): Promise<{ moved: Inode; replaced?: Inode }> {
+  ): Promise<Renamed> {
     const request = { fromDir, fromName, toDir, toName, ...flags };
-    const { moved, replaced } = await this.#session.change(Namenode.rename, request);
-    return { moved, ...(replaced !== null && { replaced }) };
+    const { moved, replaced, from, to } = await this.#session.change(Namenode.rename, request);
+    return { moved, replaced: replaced ?? undefined, from: from ?? undefined, to: to ?? undefined };
   }
 
   async setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void> {

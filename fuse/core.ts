@@ -210,7 +210,8 @@ export class FileSystem {
     const hold = this.#holds.wanted(this.known(to.dir, to.name));
     const how = { ...flags, hold };
     const question = this.#cache.question();
-    const { moved, replaced } = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, how);
+    const renamed = await this.#client.meta.rename(from.dir, from.name, to.dir, to.name, how);
+    const { moved, replaced } = renamed;
     if (hold && replaced?.nlink === 0) this.#holds.kept(replaced.ino);
     const left = replaced && flags.exchange ? replaced.ino : "absent";
     // Between two names of one inode nothing happens, and nothing says so.
@@ -218,7 +219,8 @@ export class FileSystem {
     else this.#cache.setDentry(from.dir, from.name, left, question);
     this.#cache.setDentry(to.dir, to.name, moved.ino, question);
     this.#saw(to.dir, to.name, moved);
-    for (const dir of [from.dir, to.dir]) this.#cache.changed(dir);
+    this.#changed(to.dir, renamed.to, question);
+    if (from.dir !== to.dir) this.#changed(from.dir, renamed.from, question);
     for (const inode of [moved, replaced])
       if (inode && !this.#cache.putInode(inode, question)) this.#cache.changed(inode.ino);
   }

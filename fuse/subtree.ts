@@ -11,6 +11,7 @@ import type {
   Name,
   NewInode,
   Removed,
+  Renamed,
   RenameFlags,
   Watch,
 } from "../client/contract.js";
@@ -177,15 +178,11 @@ class SubtreeMetadata implements Metadata {
     return passed.map((ino) => this.#number(ino));
   }
 
-  async rename(
-    fromDir: number,
-    fromName: Name,
-    toDir: number,
-    toName: Name,
-    flags?: RenameFlags,
-  ): Promise<{ moved: Inode; replaced?: Inode }> {
-    const { moved, replaced } = await this.#meta.rename(this.#ino(fromDir), fromName, this.#ino(toDir), toName, flags);
-    return { moved: this.#shown(moved), ...(replaced && { replaced: this.#shown(replaced) }) };
+  async rename(fromDir: number, fromName: Name, toDir: number, toName: Name, flags?: RenameFlags): Promise<Renamed> {
+    const renamed = await this.#meta.rename(this.#ino(fromDir), fromName, this.#ino(toDir), toName, flags);
+    const { moved, replaced, from, to } = renamed;
+    const shown = (inode: Inode | undefined) => inode && this.#shown(inode);
+    return { moved: this.#shown(moved), replaced: shown(replaced), from: shown(from), to: shown(to) };
   }
 
   setXattr(ino: number, name: Name, value: Uint8Array, mode?: "create" | "replace"): Promise<void> {

@@ -16,8 +16,10 @@ import type { KeyValue } from "./store/kv.js";
 export interface Effects {
   /** The inode that the edit made or changed, as it is now. */
   inode?: Inode | undefined;
-  /** Of what makes or removes one name: the directory, as it is now. */
+  /** Of what makes, moves or removes a name: the directory that it is in, or was, as it is now. */
   parent?: Inode | undefined;
+  /** Of a move to another directory: the one that the name has left, as it is now. */
+  left?: Inode | undefined;
   /** Of a rename: the inode that lost its name. */
   replaced?: Inode | undefined;
   /** Inodes that the edit changed: their attributes, content, or names in them. */

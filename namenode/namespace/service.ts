@@ -184,6 +184,7 @@ export class NamespaceService {
             ({ ino, index, replaced }) => ({ moved: known(kv, ino), replaced: readInode(kv, replaced) ?? null, index }),
             () => {
               const reply = rename(ctx, request);
+              callbacks.told(link, request.fromDir);
               this.#told(link, { inode: reply.moved }, request.toDir);
               return reply;
             },

@@ -93,6 +93,19 @@ describe("fuse core: names", () => {
     expect((await fs.getattr(ROOT_INO, caller)).nlink).to.equal(2);
   });
 
+  it("knows the directories after a rename without asking", async () => {
+    const { fs, client } = make();
+    const dir = await fs.mkdir(ROOT_INO, name("d"), 0o755, caller);
+    await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);
+    const asked = client.calls["getInode"];
+    const from = { dir: ROOT_INO, name: name("a") };
+    await fs.rename(from, { dir: dir.ino, name: name("b") }, {}, caller);
+    await fs.rename({ dir: dir.ino, name: name("b") }, { dir: dir.ino, name: name("c") }, {}, caller);
+    const known = [await fs.getattr(ROOT_INO, caller), await fs.getattr(dir.ino, caller)];
+    expect(client.calls["getInode"]).to.equal(asked);
+    expect(known).to.deep.equal([await client.meta.getInode(ROOT_INO), await client.meta.getInode(dir.ino)]);
+  });
+
   it("exchanges two names", async () => {
     const { fs } = make();
     const { inode: a } = await fs.create(ROOT_INO, name("a"), 0o644, O_WRONLY, caller);

@@ -16,6 +16,7 @@ import type {
   Name,
   NewInode,
   Removed,
+  Renamed,
   RenameFlags,
   Watch,
 } from "../../client/contract.js";
@@ -397,7 +398,7 @@ class MemoryMetadata implements Metadata {
     toDir: number,
     toName: Name,
     flags: RenameFlags = {},
-  ): Promise<{ moved: Inode; replaced?: Inode }> {
+  ): Promise<Renamed> {
     const node = this.#child(fromDir, fromName);
     const [source, target] = [this.#dir(fromDir), this.#dir(toDir)];
     const existing = target.children.get(latin1(toName));
@@ -418,7 +419,7 @@ class MemoryMetadata implements Metadata {
     this.#changeDir(target);
     const moved = this.#change(node, isDir(node) ? { parent: toDir } : {});
     for (const dir of new Set([source, target])) this.#change(dir, { nlink: 2 + this.#directories(dir) });
-    return { moved, ...(replaced && { replaced }) };
+    return { moved, replaced, to: target.inode, ...(source !== target && { from: source.inode }) };
   }
 
   #directories(dir: Node): number {

@@ -12,6 +12,7 @@ import { BlockTally } from "./tally.js";
 const NONE: { readonly [K in keyof Required<Effects>]: undefined } = {
   inode: undefined,
   parent: undefined,
+  left: undefined,
   replaced: undefined,
   touched: undefined,
   accessed: undefined,

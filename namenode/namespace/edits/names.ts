@@ -79,6 +79,8 @@ export function rename(change: Change, edit: RenameEdit): void {
   change.modify(from);
   if (to !== from) change.modify(to);
   change.effects.inode = moved;
+  change.effects.parent = to;
+  if (to !== from) change.effects.left = from;
   if (replaced !== undefined) change.effects.replaced = replaced;
 }
 

@@ -54,7 +54,8 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
     call: callOf(request.call),
     rename: { fromDir, fromName, toDir, toName, exchange, hold, holders, ...below },
   });
-  return { moved: effects.inode!, replaced: effects.replaced ?? null, index };
+  const { inode, replaced: gone = null, parent, left } = effects;
+  return { moved: inode!, replaced: gone, index, from: left, to: parent };
 }
 
 /** Whether a directory is another one or lies below it. */

@@ -231,6 +231,20 @@ describe("names", () => {
       expect((await world.call("lookup", { dir: sub.ino, name: name("..") })).inode.ino).to.equal(b.ino);
     });
 
+    it("answers with the directories as they are then, and with none when nothing was done", async () => {
+      const a = await world.mkdir(ROOT_INO, "a");
+      const sub = await world.mkdir(a.ino, "sub");
+      await world.mkdir(ROOT_INO, "over");
+      const away = await world.call("rename", move(a.ino, "sub", ROOT_INO, "over"));
+      expect([away.from, away.to]).to.deep.equal([await world.inode(a.ino), await world.inode(ROOT_INO)]);
+      const within = await world.call("rename", move(ROOT_INO, "over", ROOT_INO, "b"));
+      expect([within.from, within.to]).to.deep.equal([null, await world.inode(ROOT_INO)]);
+      const swap = await world.call("rename", move(ROOT_INO, "b", ROOT_INO, "a", { exchange: true }));
+      expect([swap.moved.ino, swap.from, swap.to]).to.deep.equal([sub.ino, null, await world.inode(ROOT_INO)]);
+      const nothing = await world.call("rename", move(ROOT_INO, "a", ROOT_INO, "a"));
+      expect([nothing.from, nothing.to]).to.deep.equal([null, null]);
+    });
+
     it("replaces a file, whose content is freed", async () => {
       const a = await world.mkfile(ROOT_INO, "a");
       const b = await world.mkfile(ROOT_INO, "b");
