@@ -146,6 +146,7 @@ export class Births {
     const siblings = this.#byDirectory.get(dir) ?? new Set();
     this.#byDirectory.set(dir, siblings.add(unborn));
     this.#deliverSoon();
+    // Filled in afterwards, so that all of them have one shape (docs/performance.md).
     const inode = { ...NEW_FILE };
     inode.ino = next;
     inode.mode = node.mode;

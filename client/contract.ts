@@ -71,11 +71,13 @@ export interface Removed {
 
 /** What came of a rename. */
 export interface Renamed {
+  /** What has the new name now. */
   readonly moved: Inode;
-  /** What had the new name before. */
+  /** What had it before. */
   readonly replaced?: Inode | undefined;
-  /** The directory that the name has left, if it is another than `to`, and the one that it is in; where the namenode said. */
+  /** The directory that the name has left, if it is another than `to`, and where the namenode said. */
   readonly from?: Inode | undefined;
+  /** The directory that the name is in, where the namenode said. */
   readonly to?: Inode | undefined;
 }
 

@@ -40,6 +40,7 @@ export class ExtentMap<S> {
   put(offset: number, length: number, source: S, at: number): void {
     if (length === 0) return;
     const i = offset >= this.end ? this.#pieces.length : this.cut(offset, offset + length);
+    // To V8 [-1] is a property by name, which is dear to look for.
     const before = i === 0 ? undefined : this.#pieces[i - 1];
     const after = this.#pieces[i];
     const piece: Mutable<S> = { offset, length, source, at };

@@ -398,7 +398,7 @@ export class FileWriter {
       }
     }
     const { ino, policy } = this.#file;
-    // All of one shape, which V8 has no need to look up.
+    // With all fields, so that all of them have one shape (docs/performance.md).
     return {
       ino,
       blocks,

@@ -401,6 +401,7 @@ export class FileSystem {
       if (!unborn) this.#entered(dir, name, inode, question, parent);
       this.#files.effective(inode);
       const opened = await this.#files.open(inode, existed ? flags : flags & ~O_TRUNC);
+      // Field by field: what `...opened` makes has another shape each time (docs/performance.md).
       const { handle, grown, resized, kept, accessed } = opened;
       return { handle, inode: opened.inode, grown, resized, kept, accessed, existed };
     });

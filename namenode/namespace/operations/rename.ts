@@ -54,8 +54,7 @@ export function rename(ctx: Context, request: RenameRequest): RenameReplyInit {
     call: callOf(request.call),
     rename: { fromDir, fromName, toDir, toName, exchange, hold, holders, ...below },
   });
-  const { inode, replaced: gone = null, parent, left } = effects;
-  return { moved: inode!, replaced: gone, index, from: left, to: parent };
+  return { moved: effects.inode!, replaced: effects.replaced, index, from: effects.left, to: effects.parent };
 }
 
 /** Whether a directory is another one or lies below it. */

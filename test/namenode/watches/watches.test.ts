@@ -129,6 +129,20 @@ describe("callbacks", () => {
     expect(await client.told()).to.deep.equal([`attributes ${dir.ino}`, `name ${dir.ino}/a`]);
   });
 
+  it("tell of both directories of a rename, which its answer has shown", async () => {
+    const from = await world.mkdir(ROOT_INO, "from");
+    const to = await world.mkdir(ROOT_INO, "to");
+    await world.mkfile(from.ino, "f");
+    const call = { session: OTHER, sequence: 1, doneBelow: 1 };
+    const move = { fromDir: from.ino, fromName: name("f"), toDir: to.ino, toName: name("g") };
+    await world.call("rename", { call, ...move }, client.link);
+    expect(await client.told()).to.deep.equal([]);
+    await world.mkfile(from.ino, "x");
+    expect(await client.told()).to.deep.equal([`attributes ${from.ino}`, `name ${from.ino}/x`]);
+    await world.mkfile(to.ino, "y");
+    expect(await client.told()).to.deep.equal([`attributes ${to.ino}`, `name ${to.ino}/y`]);
+  });
+
   it("tell of every inode and name that a listing showed", async () => {
     const inos = [];
     for (const text of ["a", "b", "c"]) inos.push((await world.mkfile(ROOT_INO, text)).ino);
